@@ -1,0 +1,45 @@
+# Two commands for everything: `make run` and `make test`.
+# Each makes .venv and installs what it needs, once (a stamp file per requirements file); the second run needs no network.
+
+VENV   := .venv
+# The first Python that runs and fits (a version manager's shim can be on the PATH and refuse to run).
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do .ci/check-machine $$p >/dev/null 2>&1 && echo $$p && break; done)
+BIN    := $(VENV)/bin
+
+.PHONY: run test test-full bench lint clean
+
+run: $(VENV)/.runtime
+	$(BIN)/streamlit run dashboard/app.py
+
+test: $(VENV)/.dev lint
+	tests/ensure_chromium.sh
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/pages
+	$(BIN)/python -m pytest tests/browser
+
+test-full: test
+	$(BIN)/python -m pytest tests/full --timeout=1800
+
+# Measures, and fails for no time. FER_REAL_DATA names the folder with the two real archives.
+bench: $(VENV)/.dev
+	tests/ensure_chromium.sh
+	for name in prepare balance training server evaluate_page; do $(BIN)/python -m benchmarks.$$name --json || exit 1; done
+	$(BIN)/python -m benchmarks.table
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/.runtime: requirements.txt
+	@.ci/check-machine $(or $(PYTHON),python3)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,194 @@
+"""How long the Evaluate page takes to answer a click on 7,178 predictions, in a browser."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from benchmarks.measure import ROOT, Figure, Summary, arguments, machine, note, ratios, report
+from benchmarks.watched import WatchedServer
+
+N = 7178
+"""Images of FER2013's whole test set."""
+
+BAR = 300
+"""Milliseconds: what was asked for."""
+
+MINIMAL = "a Streamlit app that is one button and the text it changes"
+
+_SHEET = "document.querySelectorAll('.js-plotly-plot')[1]?.querySelector('image')?.getAttribute('href')"
+_PICTURE = "document.querySelector('[role=dialog] img')?.currentSrc"
+"""What is on the screen: the faces of the cell, and the picture in the drawer, in JavaScript."""
+
+_WATCH = f"""condition => {{
+  const before = [{_SHEET}, {_PICTURE}];
+  const holds = new Function("before", "return " + condition);
+  window.clicked = 0;
+  addEventListener("pointerup", () => {{ window.clicked = performance.now() }}, {{capture: true, once: true}});
+  window.answered = new Promise((resolve, reject) => {{
+    const observer = new MutationObserver(look);
+    const late = setTimeout(() => {{ observer.disconnect(); reject(Error("no answer in 20 s: " + condition)) }}, 20000);
+    function look() {{
+      if (!window.clicked || !holds(before)) return;
+      const taken = performance.now() - window.clicked;
+      observer.disconnect(); clearTimeout(late); resolve(taken);
+    }}
+    observer.observe(document.body, {{subtree: true, childList: true, characterData: true, attributes: true}});
+    document.addEventListener("load", look, true);  // a picture has come
+  }});
+}}"""
+
+
+def main() -> None:
+    unused = "Not used: the pictures are drawn, the predictions random."
+    options = arguments(__doc__, data=unused, repeats=12).parse_args()
+    on = machine()
+
+    from playwright.sync_api import Page, sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        raise SystemExit("Chromium is missing: install it, then run this again.")
+
+    def answer(page: Page, click: object, condition: str) -> float:
+        page.evaluate(_WATCH, condition)
+        click()  # type: ignore[operator]
+        taken = float(page.evaluate("window.answered"))
+        page.wait_for_timeout(400)  # let the page come to rest before the next click
+        return taken
+
+    times: dict[str, list[float]] = {name: [] for name in ("cell", "picker", "picture", "next", "view", "minimal")}
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        scratch = Path(folder)
+        model, dataset = _predictions(scratch / "workspace")
+        script = scratch / "minimal.py"
+        script.write_text(
+            "import streamlit as st\n\nst.title('Minimal')\n"
+            "n = st.session_state.setdefault('n', 0)\n"
+            "st.button('More', on_click=lambda: st.session_state.update(n=st.session_state['n'] + 1))\n"
+            "st.write(f'pressed {n}')\n"
+        )
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        (scratch / "other").mkdir()
+        with (
+            WatchedServer(ROOT / "dashboard" / "app.py", scratch) as server,
+            WatchedServer(script, scratch / "other") as other,
+        ):
+            server.wait()
+            other.wait()
+            page, bare = (browser.new_page(viewport={"width": 1366, "height": 1050}) for _ in range(2))
+            bare.goto(other.url)
+            page.goto(f"{server.url}/evaluate?model={model}&dataset={dataset}&split=test")
+            page.locator(".js-plotly-plot").nth(1).wait_for(timeout=60_000)
+            page.wait_for_timeout(1000)
+            for repeat in range(options.repeats):
+                note(f"{repeat + 1} of {options.repeats}")
+                true, read = repeat % 7, (repeat * 3 + 1) % 7
+                box = page.locator(".js-plotly-plot").first.locator(".nsewdrag").first.bounding_box()
+                assert box
+                x, y = (box[a] + box[b] / 7 * (at + 0.5) for a, b, at in (("x", "width", read), ("y", "height", true)))
+                times["cell"].append(answer(page, lambda x=x, y=y: page.mouse.click(x, y), _faces(true, read)))
+                sheet = page.locator(".js-plotly-plot").nth(1).locator(".nsewdrag").first
+                spot = {"x": 30 + 60 * (repeat % 5), "y": 30}
+                times["picture"].append(
+                    answer(page, lambda: sheet.click(position=spot), _drawer("Labelled"))  # noqa: B023
+                )
+                following = page.get_by_role("dialog").get_by_role("button", name="Next")
+                at = 2 + repeat % 5
+                times["next"].append(answer(page, following.click, _drawer(f"{at} of ")))
+                page.keyboard.press("Escape")
+                page.get_by_role("dialog").wait_for(state="detached")
+                other_read = (read + 2) % 7
+                page.get_by_role("combobox", name="Read as").click()
+                choice = page.get_by_role("option", name=_names()[other_read], exact=True)
+                times["picker"].append(answer(page, choice.click, _faces(true, other_read)))
+                for view, shown in (("Classes", "stDataFrame"), ("Matrix", "stPlotlyChart")):
+                    condition = f"document.querySelector('[data-testid={shown}]') !== null"
+                    button = page.get_by_role("radio", name=view).or_(page.get_by_role("button", name=view, exact=True))
+                    times["view"].append(answer(page, button.first.click, condition))
+                more = bare.get_by_role("button", name="More")
+                times["minimal"].append(
+                    answer(bare, more.click, f"document.body.innerText.includes('pressed {repeat + 1}')")
+                )
+        browser.close()
+    minimal = times.pop("minimal")
+    words = {
+        "cell": "click on a cell to its faces",
+        "picker": "choice in a picker to its faces",
+        "picture": "click on a face to its drawer",
+        "next": "next face in the drawer",
+        "view": "change of view",
+    }
+    figures = [Figure(words[name], "ms", Summary.of(found), at_most=BAR) for name, found in times.items()]
+    cell = ratios(times["cell"], minimal)
+    figures += [
+        Figure(MINIMAL, "ms", Summary.of(minimal)),
+        Figure(words["cell"], "x", Summary.of(cell), MINIMAL),
+    ]
+    report("evaluate_page", f"{N:,} predictions on drawn faces", on, figures, as_json=options.json)
+
+
+def _names() -> tuple[str, ...]:
+    from fer_core.emotions import EMOTIONS
+
+    return EMOTIONS
+
+
+def _faces(true: int, read: int) -> str:
+    """Whether the faces of a cell are on the screen, in JavaScript."""
+    words = f"{_names()[true]} read as {_names()[read]}" if true != read else f"{_names()[true]} read rightly"
+    said = f"document.querySelector('[data-testid=stMain]').innerText.includes('{words}')"
+    return f"{said} && {_SHEET} && {_SHEET} !== before[0]"
+
+
+def _drawer(words: str) -> str:
+    """Whether the drawer shows some words and another picture than before, in JavaScript."""
+    dialog = "document.querySelector('[role=dialog]')"
+    loaded = f"{_PICTURE} && {_PICTURE} !== before[1] && {dialog}.querySelector('img').complete"
+    return f"{dialog}?.innerText.includes('{words}') && {loaded}"
+
+
+def _predictions(root: Path) -> tuple[str, str]:
+    """Makes a dataset whose test split holds ``N`` drawn faces, and random predictions of the model in the box."""
+    import cv2
+    import numpy as np
+
+    from fer_core.data.config import Policy, PrepareConfig
+    from fer_core.data.demo import draw_face
+    from fer_core.data.prepare import prepare
+    from fer_core.emotions import EMOTIONS
+    from fer_core.evaluation.predictions import Origin, predictions_file, write_predictions
+    from fer_core.inference.served import default_model
+    from fer_core.workspace import Workspace
+
+    note("drawing faces")
+    space = Workspace(root)
+    source = root / "sources" / "faces"
+    for split, n in (("train", 140), ("test", N)):
+        for number in range(n):
+            emotion = EMOTIONS[number % len(EMOTIONS)]
+            file = source / split / emotion / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(file), np.asarray(draw_face(emotion, seed=number, size=48)))
+    note("preparing them")
+    dataset = prepare([str(source)], space.datasets / "faces", PrepareConfig(policy=Policy.AS_PUBLISHED))
+    table = dataset.table("test")
+    random = np.random.default_rng(0)
+    scores = np.exp(2 * random.standard_normal((len(table), len(EMOTIONS))))
+    model = default_model(space)
+    results = model.results(space.evaluations, dataset.info.fingerprint)
+    results.mkdir(parents=True)
+    write_predictions(
+        predictions_file(results, "test"),
+        paths=table["path"].tolist(),
+        labels=table["label"].to_numpy(np.int64),
+        probabilities=scores / scores.sum(axis=1, keepdims=True),
+        seen=np.zeros(len(table), bool),
+        origin=Origin(model=model.name, dataset=dataset.name, note="Random predictions."),
+    )
+    return model.name, dataset.name
+
+
+if __name__ == "__main__":
+    main()

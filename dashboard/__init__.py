@@ -1,0 +1,1 @@
+"""What the pages share. ``charts`` knows no Streamlit; ``caching`` holds every cache."""

@@ -1,0 +1,180 @@
+"""Every cache of the dashboard, each with a bound and a key that changes when the file does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from fer_core.data.dataset import Dataset
+from fer_core.data.demo import draw_face
+from fer_core.data.families import Family, preview_family, stored_family
+from fer_core.data.sources import FoundArchive, find_archives
+from fer_core.doctor import Report, examine
+from fer_core.evaluation.compare import PairedDifference
+from fer_core.evaluation.predictions import predictions_file, read_predictions
+from fer_core.evaluation.report import EvaluationReport, report_of
+from fer_core.inference.faces import Detector, load_detector
+from fer_core.inference.images import Picture, PictureResult, read_picture
+from fer_core.inference.predictor import Predictor
+from fer_core.jobs.store import Job
+from fer_core.preprocessing import Pixels
+from fer_core.training.comparison import compare_runs
+from fer_core.training.facts import RunFacts, read_facts
+from fer_core.training.runs import Run
+from fer_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _stamp(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _dataset(folder: Path, stamp: float) -> Dataset:
+    return Dataset.open(folder)
+
+
+def dataset(folder: Path) -> Dataset:
+    """A prepared dataset, opened once per version on disk."""
+    return _dataset(folder, _stamp(folder / "dataset.json"))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _table(folder: Path, split: str, stamp: float) -> pd.DataFrame:
+    return _dataset(folder, stamp).table(split)
+
+
+def table(opened: Dataset, split: str) -> pd.DataFrame:
+    """The rows of a split without their pictures. Shared: do not change it."""
+    return _table(opened.folder, split, _stamp(opened.folder / "dataset.json"))
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _family(folder: Path, stamp: float, emotion: str, number: int, seed: int | None) -> Family | None:
+    opened = _dataset(folder, stamp)
+    rows = _table(folder, "train", stamp)
+    if seed is None:
+        return stored_family(opened, rows, emotion, number)
+    return preview_family(opened, rows, emotion, number, seed)
+
+
+def family(opened: Dataset, emotion: str, number: int, seed: int | None) -> Family | None:
+    """An original with its augmented children: those it has, or with a ``seed`` those that balancing would make."""
+    return _family(opened.folder, _stamp(opened.folder / "dataset.json"), emotion, number, seed)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _copies(folder: Path, stamp: float) -> pd.DataFrame:
+    return _dataset(folder, stamp).copies()
+
+
+def copies(opened: Dataset) -> pd.DataFrame:
+    """Pairs of an evaluation image and its copy on the train side. Shared: do not change it."""
+    return _copies(opened.folder, _stamp(opened.folder / "dataset.json"))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _predictions(file: Path, stamp: float) -> tuple[pd.DataFrame, EvaluationReport]:
+    found = read_predictions(file)
+    return found, report_of(found)
+
+
+def predictions(file: Path) -> tuple[pd.DataFrame, EvaluationReport]:
+    """Stored predictions and their scores. Shared: do not change them."""
+    return _predictions(file, _stamp(file))
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _predictor(path: Path, stamp: float) -> Predictor:
+    return Predictor.load(path)
+
+
+def predictor(path: Path) -> Predictor:
+    """A model's session, shared by all visitors."""
+    return _predictor(path, _stamp(path))
+
+
+@st.cache_data(max_entries=16, ttl=30, show_spinner=False)
+def archives(folders: tuple[Path, ...]) -> list[FoundArchive]:
+    """Archives in some folders; looked for again after half a minute."""
+    return find_archives(folders)
+
+
+def archive_folders() -> tuple[Path, ...]:
+    """Where archives are looked for: the inbox, the working folder and its ``data``, and Kaggle's cache."""
+    kaggle = (Path.home() / ".cache/kagglehub/datasets").glob("*/*/versions")
+    return (Workspace.default().sources, Path.cwd(), Path.cwd() / "data", *sorted(kaggle))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def emotion_icon(emotion: str, size: int = 96) -> Pixels:
+    """Our own drawn face of an expression."""
+    return np.asarray(draw_face(emotion, seed=7, size=size), np.uint8)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def detector(name: str) -> Detector:
+    """A face detector, shared by all visitors (detectors are thread-safe)."""
+    return load_detector(name)
+
+
+@st.cache_data(max_entries=64, scope="session", show_spinner=False)
+def _reading(data: bytes, name: str, path: Path, stamp: float, detector_name: str, threshold: float) -> PictureResult:
+    return read_picture(Picture(name, data), _predictor(path, stamp), detector(detector_name), threshold)
+
+
+def reading(data: bytes, name: str, model: Path, detector_name: str, threshold: float) -> PictureResult:
+    """What a model says of a picture; kept in memory for this visitor only, and only for the last pictures."""
+    return _reading(data, name, model, _stamp(model), detector_name, threshold)
+
+
+def _stamps(*files: Path) -> tuple[float, ...]:
+    """When each file was last written; 0 for one that is not there."""
+    found = []
+    for file in files:
+        try:
+            found.append(_stamp(file))
+        except OSError:
+            found.append(0.0)
+    return tuple(found)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _run_facts(folder: Path, stamps: tuple[float, ...]) -> RunFacts:
+    return read_facts(Job(folder))
+
+
+def run_facts(folder: Path) -> RunFacts:
+    """What a table says of a run, read again when its files or the datasets beside it change."""
+    names = ("config.yaml", "events.jsonl", "model_card.json", "predictions-validation.parquet")
+    return _run_facts(folder, _stamps(*(folder / name for name in names), Workspace.default().datasets))
+
+
+@st.cache_data(max_entries=2048, show_spinner=False)
+def _run_difference(a: Path, b: Path, stamps: tuple[float, ...]) -> PairedDifference | None:
+    return compare_runs(Run(Job(a)), Run(Job(b)))
+
+
+def run_difference(a: Path, b: Path) -> PairedDifference | None:
+    """The accuracy of run ``b`` against that of ``a`` on shared validation images; None where they share none."""
+    files = (predictions_file(folder, "validation") for folder in (a, b))
+    return _run_difference(a, b, _stamps(*files, Workspace.default().datasets))
+
+
+@st.cache_data(max_entries=4, ttl=600, show_spinner="Looking at this machine")
+def _examination(root: Path) -> Report:
+    return examine(Workspace(root))
+
+
+def examination() -> Report:
+    """What is installed here and what is missing, looked at anew after ten minutes."""
+    return _examination(Workspace.default().root)
+
+
+def examine_again() -> None:
+    _examination.clear()

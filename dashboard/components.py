@@ -1,0 +1,269 @@
+"""Parts that more than one page shows."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import streamlit as st
+
+from dashboard import caching
+from fer_core.data.dataset import Dataset
+from fer_core.errors import FerError, from_os_error
+from fer_core.evaluation.report import EvaluationReport
+from fer_core.inference.served import ServedModel, list_models
+from fer_core.jobs import supervisor
+from fer_core.jobs.state import JobState, summary
+from fer_core.jobs.store import Job, list_jobs
+from fer_core.training.facts import Score, dataset_leak
+from fer_core.training.runs import Run
+from fer_core.workspace import Workspace, newest_first
+
+PAGES: Final = Path(__file__).parents[1] / "pages"
+REFRESH_SECONDS: Final = 2.0
+
+_MARKDOWN: Final = re.compile(r"([\\`*_\[\]#!|<>$:~])")
+_STATE_BADGES: Final = {
+    JobState.STARTING: ("Starting", ":material/schedule:", "gray"),
+    JobState.QUEUED: ("Queued", ":material/schedule:", "gray"),
+    JobState.RUNNING: ("Running", ":material/play_arrow:", "blue"),
+    JobState.STOPPING: ("Stopping", ":material/stop:", "gray"),
+    JobState.DONE: ("Done", ":material/check:", "gray"),
+    JobState.FAILED: ("Failed", ":material/error:", "red"),
+    JobState.STOPPED: ("Stopped", ":material/stop:", "gray"),
+    JobState.CRASHED: ("Crashed", ":material/error:", "red"),
+}
+
+
+def theme() -> str:
+    """ "light" or "dark": what this visitor sees now."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+@contextlib.contextmanager
+def errors_shown() -> Iterator[None]:
+    """Shows an error that the user can act on as a message; what follows the block still runs."""
+    try:
+        yield
+    except FerError as error:
+        show_error(str(error))
+    except OSError as error:
+        show_error(str(from_os_error(error)))
+
+
+def show_error(message: str) -> None:
+    st.error(plain(message), icon=":material/error:")
+
+
+def plain(text: str) -> str:
+    """Text that may hold a stranger's words (a file name, say), so that Markdown shows it letter by letter.
+
+    Otherwise a file named like a Markdown image would make the browser fetch it.
+    """
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def page_head(title: str, caption: str) -> None:
+    """The first two lines of every page."""
+    st.title(title, anchor=False)
+    st.caption(caption)
+
+
+def finding(text: str) -> None:
+    """The page's finding, one sentence."""
+    st.subheader(plain(text), anchor=False)
+
+
+def page_link(name: str, label: str, **query: str) -> None:
+    """A link to another page that hands its choices on."""
+    st.page_link(PAGES / f"{name}.py", label=label, icon=":material/arrow_forward:", query_params=query or None)
+
+
+def state_badge(state: JobState) -> None:
+    label, icon, colour = _STATE_BADGES[state]
+    st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]
+
+
+def leak_badge(dataset: Dataset) -> None:
+    """Clean, or leaky with the count."""
+    clean = not dataset.info.contaminated
+    icon, colour = (":material/verified:", "green") if clean else (":material/warning:", "orange")
+    st.badge(dataset_leak(dataset), icon=icon, color=colour)  # type: ignore[arg-type]
+
+
+def accuracy(report: EvaluationReport | Score, split: str, leak: str) -> str:
+    """The one way an accuracy is written: value, interval, split, n and leak badge."""
+    low, high = report.ci95
+    return f"{100 * report.accuracy:.1f} % ± {50 * (high - low):.1f} · {split} · n {report.n:,} · {leak}"
+
+
+def dataset_picker(prefer: str | None = None) -> Dataset | None:
+    """The dataset that all pages act on, newest first; None if there is none.
+
+    Args:
+        prefer: The one to begin with, if there is one of that name and none was chosen yet.
+    """
+    folders = {folder.name: folder for folder in Workspace.default().list_datasets()}
+    if not folders:
+        return None
+    name = choose("Dataset", sorted(folders, key=lambda name: name != prefer), key="dataset")
+    with errors_shown():
+        return caching.dataset(folders[name])
+    return None
+
+
+def adopt_prepared() -> None:
+    """The dataset that this visitor has just had prepared or balanced becomes the chosen one."""
+    name = st.session_state.get("prepared")
+    if name and (Workspace.default().datasets / name / "dataset.json").is_file():
+        st.session_state["dataset"] = st.session_state.pop("prepared")
+
+
+def model_picker(prefer: str | None = None) -> ServedModel | None:
+    """The model that all pages act on: those of runs, newest first, then the imported and bundled ones.
+
+    None if even the bundled ones are gone.
+
+    Args:
+        prefer: The one to begin with where none was chosen yet.
+    """
+    models: dict[str, ServedModel] = {}
+    for model in list_models(Workspace.default()):
+        models.setdefault(model.name, model)  # the one that commands find by that name
+    if not models:
+        return None
+    return models[choose("Model", sorted(models, key=lambda name: name != prefer), key="model")]
+
+
+def choose(label: str, options: list[str], key: str) -> str:
+    """A picker whose choice stands in the URL and holds on every page.
+
+    Args:
+        label: Its name.
+        options: At least one; the first is the default.
+        key: Of the widget and of the URL's parameter.
+    """
+    # A choice that was deleted, or a link to something that never was, must not break the page.
+    linked = st.query_params.get(key)
+    if linked is not None and linked not in options:
+        st.toast(f"There is no {label.lower()} named {plain(linked[:64])}.", icon=":material/link_off:")
+    if st.session_state.get(key) not in options:
+        st.session_state.pop(key, None)
+    return st.selectbox(label, options, key=key, bind="query-params", width=280) or options[0]
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``3 min``, ``1 h 20 min``."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def job_command(arguments: list[str]) -> str:
+    """The command line that a button runs, to copy."""
+    return "python -m fer_core " + shlex.join(arguments)
+
+
+def all_jobs() -> list[Job]:
+    """Jobs and runs, newest first."""
+    space = Workspace.default()
+    jobs = [*list_jobs(space.jobs), *list_jobs(space.runs)]
+    return [Job(file.parent) for file in newest_first(job.folder / "job.json" for job in jobs)]
+
+
+def newest_job(kind: str) -> Job | None:
+    """The newest job of a kind, in whatever state."""
+    return next((job for job in all_jobs() if job.kind == kind), None)
+
+
+def job_card(job: Job) -> None:
+    """A job as everyone sees it: phase, share, time left, stop; ends with a sentence. Refreshes itself."""
+    alive = job.state().alive
+
+    @st.fragment(run_every=REFRESH_SECONDS if alive else None)
+    def card() -> None:
+        state, status = job.state(), job.status()
+        if alive and not state.alive:
+            st.rerun()
+        with st.container(border=True):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                state_badge(state)
+                st.markdown(f"**{job.name}**")
+                st.caption(status.phase or "Starting worker")
+                st.space("stretch")
+                if state.alive:
+                    stop_button(job, state)
+            if state.alive:
+                share = min(1.0, status.done / status.total) if status.total else 0.0
+                st.progress(share, text=_progress_text(status.done, status.total, status.started))
+            else:
+                st.markdown(plain(summary(state, status.message, job.log_tail())))
+
+    card()
+
+
+def _progress_text(done: int, total: int, started: float) -> str:
+    if not total:
+        return "about to begin"
+    return f"{done:,} of {total:,} · {duration(time.time() - started)} so far"
+
+
+def stop_button(job: Job, state: JobState) -> None:
+    """Stop, and after the grace time force, with confirmation."""
+    if state is not JobState.STOPPING:
+        st.button(
+            "Stop",
+            icon=":material/stop:",
+            key=f"stop-{job.name}",
+            on_click=supervisor.request_stop,
+            args=(job,),
+        )
+        return
+    asked = (job.folder / "stop").stat().st_mtime
+    if time.time() - asked < supervisor.GRACE_SECONDS:
+        st.caption("Stopping after this step")
+        return
+    with st.popover("Force stop"):
+        st.markdown("It has not ended by itself. Ending it now loses what was done since the last checkpoint.")
+        st.button("End it now", key=f"kill-{job.name}", on_click=_kill, args=(job,))
+
+
+def _kill(job: Job) -> None:
+    supervisor.terminate(job, force=True)
+
+
+def sidebar_status() -> None:
+    """One line for the job that runs, one for the workspace; the tab's title follows the job."""
+    alive = [job for job in all_jobs()[:20] if job.state().alive]
+    current = next((job for job in alive if job.state() is not JobState.QUEUED), next(iter(alive), None))
+
+    @st.fragment(run_every=REFRESH_SECONDS if current else None)
+    def line() -> None:
+        if current is not None:
+            state = current.state()
+            if not state.alive:
+                st.toast(f"{current.name}: {state}.")
+                st.rerun()
+            page, share = _where_and_how_far(current)
+            st.page_link(PAGES / f"{page}.py", label=f"{current.name} {share}", icon=":material/play_arrow:")
+            st.set_page_config(page_title=f"{share} · {current.name} · FER".removeprefix(" · "))
+        space = Workspace.default()
+        st.caption(f"{space.root.name} · {space.free_bytes() / 2**30:.0f} GB free")
+
+    line()
+
+
+def _where_and_how_far(job: Job) -> tuple[str, str]:
+    """The page that shows a job, and its progress in a few characters."""
+    status = job.status()
+    if job.kind == "train":
+        run = Run(job)
+        return "train", f"{len(run.epoch_events)}/{run.total_epochs}" if status.total else ""
+    page = {"tour": "overview", "evaluate": "evaluate", "balance": "balance"}.get(job.kind, "data")
+    return page, f"{100 * status.done / status.total:.0f} %" if status.total else ""

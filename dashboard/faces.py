@@ -1,0 +1,89 @@
+"""A picture that was read: boxes on it, and beside it each face with its seven bars."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import streamlit as st
+
+from dashboard import caching, charts
+from dashboard.components import show_error, theme
+from fer_core.emotions import EMOTIONS
+from fer_core.errors import FerError
+from fer_core.inference.draw import draw_faces
+from fer_core.inference.images import FaceResult, PictureResult, sample_photograph
+from fer_core.inference.served import ServedModel
+from fer_core.preprocessing import Pixels, decode
+
+MAX_SHOWN = 12
+HERO_HEIGHT = 340
+DEMO_DATASET = "demo"
+
+
+def knows_only_drawings(model: ServedModel) -> bool:
+    """Whether a model was trained on the demo set: it then has nothing to say of photographs."""
+    return model.card is not None and model.card.dataset.name == DEMO_DATASET
+
+
+def sample(model: ServedModel | None) -> tuple[bytes, str, str]:
+    """A picture to begin with: bytes, name and detector. A drawn face for a model that knows only drawings."""
+    if model is not None and knows_only_drawings(model):
+        _, encoded = cv2.imencode(".png", caching.emotion_icon("happy", 288))
+        return encoded.tobytes(), "a drawn face", "none"
+    return sample_photograph().read_bytes(), "astronaut.png", "haar"
+
+
+def show_reading(data: bytes, result: PictureResult, model: ServedModel) -> None:
+    """The picture with numbered boxes, and its faces."""
+    if result.error:
+        show_error(result.error)
+        return
+    left, right = st.columns([3, 2], gap="medium")
+    boxes = [(face.box, face.emotion) for face in result.faces]
+    found = ", ".join(face.emotion for face in result.faces) or "no face"
+    picture = draw_faces(decode(data, result.path), boxes, theme())
+    # As wide as its column, but no taller than the first screen.
+    width = max(1, min(640, round(HERO_HEIGHT * picture.shape[1] / picture.shape[0])))
+    left.image(_jpeg(picture), width=width, alt=f"{result.path}: {found}")
+    with right:
+        if not result.faces:
+            st.info(
+                "No face found. If the picture is itself a face crop, choose `none` as the detector.",
+                icon=":material/search_off:",
+            )
+        for number, face in enumerate(result.faces[:MAX_SHOWN], start=1):
+            _face(number, face, f"{model.name}-{result.path}")
+        if len(result.faces) > MAX_SHOWN:
+            st.caption(f"{len(result.faces) - MAX_SHOWN} more faces are in the table.")
+
+
+def _jpeg(picture: Pixels) -> bytes:
+    """A photograph, encoded: as a PNG it would take many times as long to make and to send."""
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    return encoded.tobytes()
+
+
+def _face(number: int, face: FaceResult, key: str) -> None:
+    top = 100 * float(face.probabilities.max())
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.image(charts.face(face.crop, 64), width=64, alt=f"Face {number} as the model sees it")
+        words = f"**{number} · {face.emotion.capitalize()}** · {top:.0f} %"
+        st.markdown(words + ("  \n:gray-badge[uncertain]" if face.uncertain else ""))
+    probabilities = dict(zip(EMOTIONS, map(float, face.probabilities), strict=True))
+    figure = charts.seven_bars(probabilities, theme())
+    st.plotly_chart(figure, config=charts.CONFIG, key=f"bars-{key}-{number}", alt=f"{face.emotion}, {top:.0f} %")
+
+
+def model_caveat(model: ServedModel) -> None:
+    """What to bear in mind about this model, in one grey line."""
+    if knows_only_drawings(model):
+        st.caption("This model was trained on drawn faces: what it says of a photograph means nothing.")
+
+
+def read(data: bytes, name: str, model: ServedModel, detector: str, threshold: float) -> PictureResult:
+    """What the model says of a picture; a model that cannot be used is an error of the picture."""
+    try:
+        return caching.reading(data, name, Path(model.path), detector, threshold)
+    except FerError as error:
+        return PictureResult(name, [], str(error))

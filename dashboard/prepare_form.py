@@ -1,0 +1,220 @@
+"""Choosing sources and settings for ``data prepare``, as the Data page shows it."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from dashboard import caching
+from dashboard.components import errors_shown, plain, show_error
+from fer_core.data.layouts import Layout
+from fer_core.data.sources import look_at
+from fer_core.errors import FerError, SourceError
+from fer_core.jobs import supervisor
+from fer_core.jobs.store import list_jobs
+from fer_core.workspace import Workspace, check_name, expand
+
+_LAYOUTS = {
+    Layout.FER2013_FOLDERS: "FER2013",
+    Layout.FER2013_CSV: "FER2013 CSV",
+    Layout.EDF: "Emotion Detection FER",
+    Layout.SPLIT_FOLDERS: "split and class folders",
+    Layout.CLASS_FOLDERS: "class folders",
+}
+
+
+def prepare_form() -> None:
+    """Archives found, added by path or uploaded; one line of settings; the primary button."""
+    found = st.container()
+    _add_path()
+    _upload()
+    with found:  # above the two, but after them, so that what was just added is listed
+        chosen = _found()
+    settings = _settings()
+    name = st.text_input("Name of the dataset", value=free_name("faces"), key="prepare_name", max_chars=64)
+    start = st.button(
+        "Prepare dataset",
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=not chosen,
+        help=None if chosen else "Tick or add at least one archive first.",
+    )
+    if start:
+        with errors_shown():
+            arguments = ["data", "prepare", *source_arguments(chosen), *settings]
+            launch_dataset_job("prepare", name.strip(), arguments)
+            del st.session_state["prepare_name"]
+            st.rerun()
+
+
+def _found() -> list[Path]:
+    archives = [*caching.archives(caching.archive_folders()), *st.session_state.get("prepare_added", {}).values()]
+    if not archives:
+        st.caption("No archive found in the inbox, the working folder or Kaggle's cache. Add a path, or upload one.")
+    chosen = []
+    for archive in archives:
+        images = "" if archive.images is None else f"{archive.images:,} images · "
+        label = (
+            f"**{plain(source_name(archive.path))}** · {_LAYOUTS[archive.layout]} · {images}"
+            f"{_megabytes(archive.size_bytes)}:small[:gray[{plain(str(archive.path.parent))}]]"
+        )
+        if st.checkbox(label, value=True, key=f"archive-{archive.path}"):
+            chosen.append(archive.path)
+    return chosen
+
+
+def _megabytes(size: int) -> str:
+    return f"{max(1, round(size / 2**20)):,} MB " if size else ""
+
+
+def _add_path() -> None:
+    """A path that holds a source joins the archives above; one that does not is told why."""
+    st.text_input(
+        "Add a path",
+        placeholder="/data/fer2013.zip",
+        help="A zip, a folder of class folders or a FER2013 CSV on the machine that runs this page.",
+        key="prepare_path",
+        on_change=_take_path,
+    )
+    if refused := st.session_state.pop("prepare_refused", None):
+        show_error(refused)
+
+
+def _take_path() -> None:
+    text = st.session_state["prepare_path"].strip()
+    if not text:
+        return
+    try:
+        path = expand(text).absolute()
+        st.session_state.setdefault("prepare_added", {})[str(path)] = look_at(path)
+        st.session_state["prepare_path"] = ""
+    except FerError as error:
+        st.session_state["prepare_refused"] = str(error)
+
+
+def _upload() -> None:
+    """Uploads go to the inbox, where they appear among the archives found."""
+    files = st.file_uploader(
+        "Upload up to 200 MB (a larger archive: add its path)",
+        type=["zip", "csv"],
+        accept_multiple_files=True,
+        key="prepare_upload",
+    )
+    handled = st.session_state.setdefault("prepare_uploaded", set())
+    new = [file for file in files or [] if file.file_id not in handled]
+    for file in new:
+        handled.add(file.file_id)
+        with errors_shown():
+            _store(file)
+    if new:
+        caching.archives.clear()
+
+
+def _store(file: UploadedFile) -> None:
+    """Copies an upload into the inbox under a free name; nothing that lies there is overwritten."""
+    inbox = Workspace.default().sources
+    inbox.mkdir(parents=True, exist_ok=True)
+    # The browser's file name is a stranger's text: only its last part, and only harmless characters, are used.
+    name = Path(_harmless(Path(file.name).name) or "upload.zip")
+    target, number = inbox / name, 1
+    while target.exists():
+        number += 1
+        target = inbox / f"{name.stem}-{number}{name.suffix}"
+    partial = target.with_name(f".{file.file_id}.{target.name}")
+    try:
+        with partial.open("wb") as out:
+            shutil.copyfileobj(file, out)
+        look_at(partial, file.name)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _harmless(name: str) -> str:
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "._-" else "_" for c in name).lstrip("._-")[-100:]
+
+
+def source_name(path: Path) -> str:
+    """What to call a source: its file's name; in Kaggle's cache (``<data set>/versions/<n>``) that of the data set."""
+    return path.parents[1].name if path.parent.name == "versions" else path.name
+
+
+def source_arguments(paths: list[Path]) -> list[str]:
+    """``name=path`` for every source, each name once."""
+    names: list[str] = []
+    for path in paths:
+        stem = _harmless(source_name(path).removesuffix(".zip").removesuffix(".csv"))[:56] or "source"
+        names.append(stem if stem not in names else f"{stem}-{len(names) + 1}")
+    return [f"{name}={path}" for name, path in zip(names, paths, strict=True)]
+
+
+def _settings() -> list[str]:
+    """The settings as command-line options, told in one line."""
+    line = st.container(horizontal=True, vertical_alignment="center")
+    with line.popover("Change", icon=":material/tune:"):
+        policy = st.selectbox(
+            "Policy",
+            ["leak-free", "as-published"],
+            help="leak-free keeps every photograph in one split only. as-published repeats the published recipe, "
+            "whose test photographs are also in train; training on it needs an explicit yes.",
+            key="prepare_policy",
+            persist_state="session",
+        )
+        share = st.slider(
+            "Validation share of FER2013's train, %",
+            5,
+            50,
+            25,
+            5,
+            key="prepare_share",
+            persist_state="session",
+        )
+        balance = st.toggle("Balance the training classes", key="prepare_balance", persist_state="session")
+        seed = st.number_input("Seed", 0, 2**31 - 1, 42, key="prepare_seed", persist_state="session")
+    line.markdown(
+        f"{policy.capitalize()} · {share} % validation · {'balanced' if balance else 'no balancing'} · seed {seed}"
+    )
+    options = ["--policy", policy, "--val-fraction", str(share / 100), "--seed", str(seed)]
+    return [*options, "--balance"] if balance else options
+
+
+def free_name(stem: str) -> str:
+    """``stem``, or ``stem-2`` and so on: a name that no dataset has, and none that is being made."""
+    space = Workspace.default()
+    taken = {folder.name for folder in space.list_datasets()} | _in_preparation()
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def _in_preparation() -> set[str]:
+    made_by = ("prepare", "balance")
+    jobs = (job for job in list_jobs(Workspace.default().jobs) if job.kind in made_by and job.state().alive)
+    return {Path(argument).name for job in jobs for argument in _after(job.spec().arguments, "--out")}
+
+
+def _after(arguments: list[str], option: str) -> list[str]:
+    return [value for name, value in itertools.pairwise(arguments) if name == option]
+
+
+def launch_dataset_job(kind: str, name: str, arguments: list[str]) -> None:
+    """Starts a job that makes a dataset, which ``adopt_prepared`` chooses when it is there.
+
+    Args:
+        kind: "prepare" or "balance".
+        name: Of the dataset.
+        arguments: The command line without ``--out``.
+
+    Raises:
+        FerError: The name cannot be that of a new dataset.
+    """
+    space = Workspace.default()
+    target = space.datasets / check_name(name, "dataset")
+    if target.exists() or name in _in_preparation():
+        raise SourceError(f"There is a dataset named {name!r} already. Choose another name.")
+    job_name = space.new_name(space.jobs, f"{kind}-{name}")
+    supervisor.launch(space.jobs, kind, job_name, [*arguments, "--out", str(target)])
+    st.session_state["prepared"] = name

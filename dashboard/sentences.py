@@ -1,0 +1,50 @@
+"""Findings in words: pure functions of what is stored, a sentence or two each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fer_core.data.balance import ClassPlan
+from fer_core.data.info import DatasetInfo
+
+_ALL: float = 0.995
+_SOME: float = 0.01
+
+
+def balance_finding(plans: Mapping[str, ClassPlan], *, done: bool) -> str:
+    """What balancing does to train, or has done."""
+    before, after, augmented, removed = (
+        sum(getattr(steps, name) for steps in plans.values()) for name in ("before", "after", "augmented", "removed")
+    )
+    if not augmented and not removed:
+        return f"Train {'stayed as it was' if done else 'would stay as it is'}: {before:,} images."
+    verb = "went" if done else "would go"
+    if not removed or not augmented:
+        verb = ("grew" if done else "would grow") if augmented else ("shrank" if done else "would shrink")
+    parts = []
+    if augmented:
+        most = max(plans, key=lambda emotion: plans[emotion].per_original)
+        parts.append(f"{augmented:,} augmented children, most for {most}: {plans[most].per_original:.1f} per original")
+    if removed:
+        parts.append(f"{removed:,} originals {'were' if done else 'would be'} left out")
+    return f"Train {verb} from {before:,} to {after:,}: {'; '.join(parts)}."
+
+
+def data_finding(info: DatasetInfo) -> str:
+    """What the audit found in a dataset's sources: re-exports first, then copies between train and test."""
+    parts = []
+    for found in info.audit.reexports:
+        if found.a == info.config.get("primary"):
+            continue  # the other direction says it
+        if found.share >= _ALL:
+            parts.append(f"{found.a} adds no photograph: all of it is {found.b}.")
+        elif found.share >= _SOME:
+            parts.append(f"{100 * found.share:.0f} % of {found.a} is also in {found.b}.")
+    primary = info.audit.sources[info.config["primary"]].cross_split.get("train/test")
+    if primary and primary.any:
+        total = sum(info.counts[next(reversed(info.counts))]["test"].values())
+        parts.append(
+            f"{primary.any:,} of {total:,} test images are also in train as published, "
+            f"{primary.exact:,} of them exactly."
+        )
+    return " ".join(parts) or "No photograph is in these sources twice."

@@ -1,0 +1,259 @@
+"""``data``: from raw archives to a prepared, balanced dataset."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fer_core.cli.console import (
+    DetachOption,
+    JsonOption,
+    absolute_source,
+    note,
+    print_json,
+    progress_bar,
+    start_detached,
+)
+from fer_core.data.config import MAX_TARGET, BalanceConfig, Policy, PrepareConfig, Recipe, default_recipe
+from fer_core.emotions import EMOTIONS, parse_emotion
+from fer_core.errors import ConfigError, DatasetError, SourceError
+from fer_core.jobs.worker import work
+from fer_core.workspace import Workspace, expand
+
+if TYPE_CHECKING:
+    from fer_core.data.dataset import Dataset
+    from fer_core.data.info import Audit, Counts
+
+app = typer.Typer(help="Prepare, balance and audit datasets.", no_args_is_help=True)
+
+SourcesArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="SOURCE...", help="Folder, .zip or FER2013 CSV, optionally name=PATH."),
+]
+OutOption = Annotated[
+    str,
+    typer.Option("--out", metavar="DATASET", help="A name in the workspace, or a path. It must not exist yet."),
+]
+DATASET_HELP = "A name in the workspace, or a path."
+
+
+@app.command("prepare")
+def prepare_command(
+    sources: SourcesArgument,
+    out: OutOption,
+    policy: Annotated[Policy, typer.Option(help=PrepareConfig.model_fields["policy"].description)] = Policy.LEAK_FREE,
+    val_fraction: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help=PrepareConfig.model_fields["val_fraction"].description)
+    ] = 0.25,
+    seed: Annotated[int, typer.Option(min=0, help=PrepareConfig.model_fields["seed"].description)] = 42,
+    balance_too: Annotated[
+        bool, typer.Option("--balance", help="Balance train too, by the recipe that fits the policy.")
+    ] = False,
+    size: Annotated[int, typer.Option(min=16, max=512, help=PrepareConfig.model_fields["size"].description)] = 48,
+    color: Annotated[bool, typer.Option("--color", help=PrepareConfig.model_fields["color"].description)] = False,
+    detach: DetachOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn sources into one dataset: read, merge, audit, split."""
+    from fer_core.data.dataset import check_free
+    from fer_core.data.prepare import prepare
+
+    started = time.monotonic()
+    space = Workspace.default()
+    folder = space.new_dataset(out)
+    check_free(folder)
+    found = [absolute_source(source) for source in sources]
+    config = PrepareConfig(
+        policy=policy,
+        val_fraction=val_fraction,
+        seed=seed,
+        size=size,
+        color=color,
+        balance=BalanceConfig(recipe=default_recipe(policy), seed=seed) if balance_too else None,
+    )
+    argv = ["data", "prepare", *found, "--out", str(folder), "--policy", policy.value]
+    argv += ["--val-fraction", str(val_fraction), "--seed", str(seed), "--size", str(size)]
+    argv += ["--balance"] * balance_too + ["--color"] * color
+    name = space.new_name(space.jobs, f"prepare-{folder.name}")
+    if detach:
+        start_detached(space, "prepare", name, argv, as_json)
+        return
+    with progress_bar() as bar, work(space.jobs, "prepare", name, argv, listener=bar) as worker:
+        dataset = prepare(found, folder, config, worker)
+        worker.say(_made(dataset), dataset=str(dataset.folder), counts=dataset.counts())
+    _report(dataset, started, as_json)
+
+
+@app.command("balance")
+def balance_command(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help=DATASET_HELP)],
+    out: OutOption,
+    recipe: Annotated[
+        Recipe | None,
+        typer.Option(
+            help="even: every class up to the median class; published: 1,200 disgust, "
+            "7,000 others, at most 9,000; "
+            "none: only the targets given here. Default: published for as-published datasets, else even."
+        ),
+    ] = None,
+    target: Annotated[
+        int | None, typer.Option(min=1, max=MAX_TARGET, help=BalanceConfig.model_fields["target"].description)
+    ] = None,
+    cap: Annotated[
+        int | None, typer.Option(min=1, max=MAX_TARGET, help=BalanceConfig.model_fields["cap"].description)
+    ] = None,
+    target_of: Annotated[
+        list[str] | None, typer.Option(metavar="EMOTION=N", help="Target of one class; may be repeated.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help=BalanceConfig.model_fields["seed"].description)] = 42,
+    detach: DetachOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a second dataset whose train split is balanced by augmentation."""
+    from fer_core.data.balance import balance, plan
+    from fer_core.data.dataset import Dataset, check_free
+
+    started = time.monotonic()
+    space = Workspace.default()
+    folder = space.new_dataset(out)
+    check_free(folder)
+    parent = Dataset.open(space.dataset(dataset))
+    chosen = recipe or default_recipe(parent.info.config.get("policy"))
+    config = BalanceConfig(recipe=chosen, target=target, cap=cap, target_of=_targets(target_of or []), seed=seed)
+    plan(parent.counts()["train"], config)  # says what is wrong before a job is made
+    argv = ["data", "balance", str(parent.folder), "--out", str(folder), *config.options()]
+    name = space.new_name(space.jobs, f"balance-{folder.name}")
+    if detach:
+        start_detached(space, "balance", name, argv, as_json)
+        return
+    with progress_bar() as bar, work(space.jobs, "balance", name, argv, listener=bar) as worker:
+        made = balance(parent, folder, config, worker)
+        worker.say(_made(made), dataset=str(made.folder), counts=made.counts())
+    _report(made, started, as_json)
+
+
+@app.command("audit")
+def audit_command(
+    what: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...|DATASET", help="Sources as for prepare, or one dataset.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Count copies, conflicting labels and blanks, without making anything."""
+    from fer_core.data.audit import audit_dataset, audit_sources
+
+    started = time.monotonic()
+    with progress_bar() as bar:
+        dataset = _dataset(what)
+        if dataset is not None:
+            counts, found, left_out = (
+                dataset.info.counts,
+                audit_dataset(dataset, bar),
+                dataset.info.quarantined,
+            )
+        else:
+            counts, found, left_out = audit_sources(what, (48, 48), 1, bar)
+    _print(counts, found, time.monotonic() - started, as_json)
+    if left_out:
+        note(f"{len(left_out):,} entries cannot be used, for example {left_out[0].path}: {left_out[0].reason}.")
+
+
+@app.command("demo")
+def demo_command(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the two archives go.")],
+    seed: Annotated[int, typer.Option(min=0, help="Decides the faces.")] = 42,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a small set of faces in both Kaggle layouts, with the imbalance and copies of the real ones."""
+    from fer_core.data.demo import draw_demo
+
+    with progress_bar() as bar:
+        made = draw_demo(out, seed=seed, progress=bar)
+    if as_json:
+        print_json([str(path) for path in made])
+    else:
+        for path in made:
+            typer.echo(path)
+
+
+def _targets(words: list[str]) -> dict[str, int]:
+    targets = {}
+    for word in words:
+        name, _, number = word.partition("=")
+        emotion = parse_emotion(name)
+        try:
+            wanted = int(number)  # also fails beyond 4,300 digits
+        except ValueError:
+            wanted = 0
+        if emotion is None or not 1 <= wanted <= MAX_TARGET:
+            raise ConfigError(
+                f"--target-of {word}: expected EMOTION=N with one of {', '.join(EMOTIONS)} "
+                f"and N from 1 to {MAX_TARGET:,}."
+            )
+        targets[emotion] = wanted
+    return targets
+
+
+def _dataset(what: list[str]) -> Dataset | None:
+    """The prepared dataset that a single argument names, if it names one."""
+    from fer_core.data.dataset import Dataset
+
+    if len(what) != 1:
+        return None
+    try:
+        return Dataset.open(Workspace.default().dataset(what[0]))
+    except DatasetError:
+        if not expand(what[0]).exists() and "=" not in what[0]:
+            raise SourceError(
+                f"{what[0]}: neither a prepared dataset nor a file or folder. Check the name or path."
+            ) from None
+        return None
+
+
+def _made(dataset: Dataset) -> str:
+    counts = dataset.counts()
+    sizes = ", ".join(f"{sum(counts[split].values()):,} {split}" for split in counts)
+    return f"{dataset.name}: {sizes}."
+
+
+def _report(dataset: Dataset, started: float, as_json: bool) -> None:
+    _print(dataset.info.counts, dataset.info.audit, time.monotonic() - started, as_json)
+    if as_json:
+        return
+    for change in dataset.info.removed:
+        typer.echo(f"{change.step:10} {change.split:11} {-change.n:+8,}  {change.why}")
+    if dataset.info.contaminated:
+        note("Contaminated: evaluation photographs are in train. Training on it needs --allow-leaks.")
+    if left_out := dataset.info.quarantined:
+        note(f"{len(left_out):,} entries cannot be used, for example {left_out[0].path}: {left_out[0].reason}.")
+    typer.echo(f"Wrote {dataset.folder}")
+
+
+def _print(counts: dict[str, Counts], audit: Audit, seconds: float, as_json: bool) -> None:
+    if as_json:
+        document: dict[str, Any] = {
+            "counts": counts,
+            "audit": audit.model_dump(),
+            "seconds": round(seconds, 2),
+        }
+        print_json(document)
+        return
+    typer.echo(f"{'after':10} {'train':>9} {'validation':>11} {'test':>9}")
+    for step, splits in counts.items():
+        sums = [sum(splits[split].values()) for split in ("train", "validation", "test")]
+        typer.echo(f"{step:10} {sums[0]:9,} {sums[1]:11,} {sums[2]:9,}")
+    typer.echo(
+        f"{audit.exact_groups:,} pictures more than once ({audit.redundant:,} redundant images), "
+        f"{audit.conflicting_groups:,} of them with several labels; {audit.constant:,} constant images."
+    )
+    for sides, found in audit.cross_split.items():
+        typer.echo(
+            f"{sides}: {found.any:,} images have a copy on the other side "
+            f"({found.exact:,} an exact one, {found.near:,} a near one, {found.mirrored:,} a mirrored one, "
+            "some of them several)."
+        )
+    for entry in audit.reexports:
+        typer.echo(f"{entry.share:.1%} of the photographs of {entry.a} are also in {entry.b}.")

@@ -1,0 +1,277 @@
+"""``evaluate``: how good a model is on a dataset or raw pictures, in all and on photographs it never met."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from fer_core.cli.console import (
+    DetachOption,
+    JsonOption,
+    absolute_source,
+    dataset_or_none,
+    note,
+    print_json,
+    progress_bar,
+    start_detached,
+)
+from fer_core.errors import FerError
+from fer_core.jobs.progress import Progress
+from fer_core.jobs.worker import work
+from fer_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fer_core.data.dataset import Dataset, Split
+    from fer_core.evaluation.predictions import Origin
+    from fer_core.evaluation.report import EvaluationReport
+    from fer_core.inference.predictor import Predictor
+    from fer_core.inference.served import ServedModel
+
+KIND: Final = "evaluate"
+SEALED: Final = "The test split was not looked at"
+"""How a note on the card of a new run begins, until it is no longer so."""
+
+
+class EvaluationSplit(StrEnum):
+    """Splits that a model is not trained on."""
+
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is evaluated on; ``dataset`` is None for a raw source."""
+
+    name: str
+    split_name: str
+    split: Split
+    dataset: Dataset | None
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run, an .onnx file or a bundled model.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE|DATASET", help="A prepared dataset, or pictures in class folders."),
+    ],
+    split: Annotated[
+        EvaluationSplit | None,
+        typer.Option(help="Default: validation of a dataset, test of a source. Looking at test is counted."),
+    ] = None,
+    detach: DetachOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Scores a model: official and leak-free accuracy, by class, with calibration and confusion matrix."""
+    from fer_core.evaluation.leaks import seen_in_training
+    from fer_core.evaluation.predictions import Origin
+    from fer_core.evaluation.report import evaluate_predictions
+    from fer_core.inference.predictor import Predictor
+    from fer_core.inference.served import find_model
+
+    space = Workspace.default()
+    served = find_model(model, space)
+    dataset = dataset_or_none(source, space)
+    split = split or (EvaluationSplit.VALIDATION if dataset else EvaluationSplit.TEST)
+    place = str(dataset.folder) if dataset else absolute_source(source)
+    argv = ["evaluate", str(served.path), place, "--split", split.value]
+    name = space.new_name(space.jobs, f"evaluate-{split.value}")
+    if detach:
+        start_detached(space, KIND, name, argv, as_json)
+        return
+    with progress_bar() as bar, work(space.jobs, KIND, name, argv, listener=bar) as worker:
+        worker("Loading the model", 0, 0)
+        predictor = Predictor.load(served)
+        material = _read(source, split, dataset, predictor.input_shape, worker)
+        probabilities = _classify(predictor, material.split, worker)
+        worker("Looking for photographs seen in training", 0, 0)
+        training = _training_dataset(served, dataset, space)
+        seen = seen_in_training(material.split, training, served.fingerprints)
+        origin = Origin(
+            model=served.name,
+            dataset=material.name,
+            note=seen.note,
+            temperature=served.card.temperature if served.card else 1.0,
+        )
+        labels = material.split.labels
+        report = evaluate_predictions(probabilities, labels, seen.mask, origin.note, origin.temperature)
+        _keep(space, served, material, report, probabilities, seen.mask, origin)
+        worker.say(f"{served.name} on {material.name}, {split.value}: {_with_interval(report.accuracy, report.ci95)}.")
+    if as_json:
+        about = {"model": served.name, "data": material.name, "split": material.split_name}
+        print_json({**about, **report.model_dump(mode="json")})
+    else:
+        _print_report(served, material, report)
+
+
+def _read(
+    source: str,
+    split: EvaluationSplit,
+    dataset: Dataset | None,
+    shape: tuple[int, int, int],
+    progress: Progress,
+) -> Material:
+    """The images of a split of a prepared dataset, or of a raw source."""
+    from fer_core.data.sources import parse_spec, read_split
+
+    if dataset is not None:
+        return Material(dataset.name, split.value, dataset.split(split.value, progress), dataset)
+    name, _ = parse_spec(source)
+    return Material(name, split.value, read_split(source, split.value, shape[:2], shape[2], progress), None)
+
+
+def _classify(predictor: Predictor, split: Split, progress: Progress) -> NDArray[np.float32]:
+    import numpy as np
+
+    from fer_core.emotions import EMOTIONS
+    from fer_core.inference.predictor import BATCH
+    from fer_core.preprocessing import to_native
+
+    height, width, channels = predictor.input_shape
+    total = len(split.labels)
+    answers = np.empty((total, len(EMOTIONS)), np.float32)
+    for start in range(0, total, BATCH):
+        images = split.images[start : start + BATCH]
+        # The dataset's size is the model's, unless it was trained on another dataset.
+        native = np.stack([to_native(image, (height, width), channels) for image in images])
+        answers[start : start + BATCH] = predictor.classify(native)
+        progress("Classifying", min(start + BATCH, total), total)
+    return answers
+
+
+def _training_dataset(served: ServedModel, evaluated: Dataset | None, space: Workspace) -> Dataset | None:
+    """The very dataset that a model was trained on, if it is at hand and still the same."""
+    from fer_core.data.dataset import Dataset
+
+    if served.card is None:
+        return None
+    trained_on = served.card.dataset
+    if evaluated is not None and evaluated.info.fingerprint == trained_on.fingerprint:
+        return evaluated
+    for folder in _folders(served, trained_on.name, space):
+        try:
+            dataset = Dataset.open(folder)
+        except FerError:
+            continue
+        if dataset.info.fingerprint == trained_on.fingerprint:
+            return dataset
+    return None
+
+
+def _folders(served: ServedModel, name: str, space: Workspace) -> list[Path]:
+    """Where the training dataset may lie: where the run says, and under its name in the workspace."""
+    from fer_core.jobs.store import Job
+    from fer_core.training.runs import Run
+
+    folders = [space.datasets / name]
+    if served.run is not None:
+        try:
+            reference = Run(Job(served.run)).config.dataset
+        except FerError:
+            reference = None  # the settings are damaged; the name may still do
+        if reference is not None:
+            folders.insert(0, Path(reference.path))
+    return folders
+
+
+def _reveal(space: Workspace, served: ServedModel, material: Material) -> int:
+    from fer_core.evaluation.reveals import record_reveal
+
+    count = record_reveal(space, material.split.table["pixel_sha"], served.name, material.name)
+    times = "once" if count == 1 else f"{count} times"
+    n, height, width, _ = material.split.images.shape
+    note(f"Test result revealed: these {n:,} images of {width} x {height} pixels have now been looked at {times}.")
+    return count
+
+
+def _keep(
+    space: Workspace,
+    served: ServedModel,
+    material: Material,
+    report: EvaluationReport,
+    probabilities: NDArray[np.float32],
+    seen: NDArray[np.bool_] | None,
+    origin: Origin,
+) -> None:
+    """Keeps the predictions on a dataset: in the run that was made for it, else among the evaluations.
+
+    A look at test is counted between writing them and giving them their name: no look goes uncounted, and none is
+    counted whose result cannot be kept.
+    """
+    from fer_core.evaluation.predictions import predictions_file, write_predictions
+
+    is_test = material.split_name == EvaluationSplit.TEST
+    if material.dataset is None:
+        if is_test:
+            _reveal(space, served, material)
+        return
+    folder = served.results(space.evaluations, material.dataset.info.fingerprint)
+    if folder != served.run:  # a run that was renamed meanwhile must not appear again
+        folder.mkdir(parents=True, exist_ok=True)
+    file = predictions_file(folder, material.split_name)
+    unnamed = file.with_name(f".{file.name}.new")
+    write_predictions(
+        unnamed,
+        paths=material.split.table["path"].tolist(),
+        labels=material.split.labels,
+        probabilities=probabilities,
+        seen=seen,
+        origin=origin,
+    )
+    reveals = _reveal(space, served, material) if is_test else None
+    unnamed.replace(file)
+    if folder == served.run and reveals is not None:
+        _keep_reveal(folder, served, material.split_name, report, reveals)
+
+
+def _keep_reveal(run: Path, served: ServedModel, split: str, report: EvaluationReport, reveals: int) -> None:
+    """Writes a revealed test result onto the card and into the metrics of its run."""
+    from fer_core.evaluation.figures import confusion_matrix_file, write_confusion_matrix
+    from fer_core.inference.card_text import leak_words
+    from fer_core.inference.served import CARD_FILE
+    from fer_core.jobs.store import Job, write_atomically
+    from fer_core.training.runs import METRICS_FILE, Run
+
+    assert served.card is not None  # a run without a card is not finished, and has no model to evaluate
+    reports = {**served.card.metrics, split: report}
+    notes = [kept for text in served.card.notes if (kept := text.partition(SEALED)[0].strip())]
+    revealed = served.card.model_copy(update={"metrics": reports, "notes": notes, "test_reveals": reveals})
+    write_atomically(run / CARD_FILE, revealed.model_dump_json(indent=2))
+    metrics = Run(Job(run)).metrics
+    if metrics is not None:  # a run that still lacks the file is not finished
+        metrics = {**metrics, split: report.model_dump(mode="json")}
+        write_atomically(run / METRICS_FILE, json.dumps(metrics, indent=2, allow_nan=False))
+    title = f"{served.name} on {served.card.dataset.name} · {split} · {leak_words(revealed, split)}"
+    write_confusion_matrix(report, confusion_matrix_file(run, split), title=title)
+
+
+def _print_report(served: ServedModel, material: Material, report: EvaluationReport) -> None:
+    from fer_core.evaluation.report import report_table
+
+    typer.echo(f"{served.name} on {material.name}, {material.split_name} ({report.n:,} images)")
+    typer.echo(f"Accuracy           {_with_interval(report.accuracy, report.ci95)}")
+    leak_free = report.leak_free
+    if leak_free.accuracy is not None and leak_free.ci95 is not None:
+        interval = _with_interval(leak_free.accuracy, leak_free.ci95)
+        typer.echo(f"Never seen in train {interval}, {leak_free.n:,} images")
+    else:
+        typer.echo("Never seen in train -")
+    typer.echo(f"                   {leak_free.note}")
+    typer.echo(f"Macro F1 {report.macro_f1:.3f}, loss {report.loss:.4f}, calibration error {report.ece:.3f}\n")
+    table = report_table(report)
+    typer.echo(table.to_string(index=False, na_rep="", float_format="{:.3f}".format))
+    typer.echo("\nConfusion matrix (rows: true, columns: predicted)")
+    for label, row in zip(report.labels, report.confusion_matrix, strict=True):
+        typer.echo(f"{label:>8}  {' '.join(f'{n:6d}' for n in row)}")
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.1%} (95% interval {interval[0]:.1%} to {interval[1]:.1%})"

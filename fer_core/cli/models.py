@@ -1,0 +1,187 @@
+"""``models``: what can be trained and what can be served."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fer_core.cli.console import JsonOption, dataset_or_none, note, print_json, progress_bar
+from fer_core.errors import ConfigError, DatasetError, ModelError
+from fer_core.inference.served import IMPORTED, MODEL_FILE, find_model, list_models
+from fer_core.training.config import list_presets, load_preset
+from fer_core.workspace import Workspace, check_name
+
+if TYPE_CHECKING:
+    from fer_core.jobs.progress import Progress
+    from fer_core.models.importing import Samples
+
+app = typer.Typer(help="Look at models, import and delete them.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_all(as_json: JsonOption = False) -> None:
+    """All models that can be served: those of finished runs, imported and bundled ones."""
+    found = [
+        {
+            "name": model.name,
+            "bundled": model.bundled,
+            "preset": model.card.preset if model.card else None,
+            "size_mib": round(model.path.stat().st_size / 2**20, 2),
+            "card": model.card and model.card.model_dump(mode="json"),
+        }
+        for model in list_models(Workspace.default())
+    ]
+    if as_json:
+        print_json(found)
+        return
+    for entry in found:
+        typer.echo(f"{entry['name']:32} {entry['preset'] or '':12} {entry['size_mib']:8.2f} MiB")
+    if not found:
+        note("No models yet. Train one: python -m fer_core train DATASET --preset compact")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A preset, a model or an .onnx file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """One network: what it reads, its size and its parameters as phase 1 trains them."""
+    document = _of_preset(name) if name in list_presets() else _of_model(name)
+    if as_json:
+        print_json(document)
+        return
+    size, parameters = document["input"], document["parameters"]
+    typer.echo(f"{document['name']}: reads {size['height']}x{size['width']}x{size['channels']}")
+    typer.echo(f"{document['size_mib']:.2f} MiB, {parameters['total']:,} parameters")
+    if document.get("preset") == IMPORTED:
+        for text in document["notes"]:
+            typer.echo(text)
+        return
+    typer.echo(f"phase 1 trains {parameters['trainable']:,} of them and keeps {parameters['non_trainable']:,}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An .h5 or .keras file with network and weights.")],
+    labels: Annotated[
+        str,
+        typer.Option(
+            help="The classes in the order of the model's outputs (angry,disgust,...), `fer2013`, `alphabetical`, "
+            "or `detect` with --dataset."
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="What to call the model. Default: the file's name.")] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="Pixel values it expects: 0-1, 0-255, -1-1, imagenet-caffe, imagenet-torch."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET|SOURCE",
+            help="Labelled pictures whose validation split tells what was not stated. Test is never looked at.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turns a Keras file made elsewhere into a model for evaluate and predict."""
+    from fer_core.models.detection import SCALES, parse_order
+    from fer_core.models.importing import check_new_name, default_name, import_model
+
+    space = Workspace.default()
+    order = parse_order(labels)
+    if scale is not None and scale not in SCALES:
+        raise ConfigError(f"--scale {scale}: unknown. Choose one of {', '.join(SCALES)}.")
+    if order is None and dataset is None:
+        raise ConfigError("--labels detect needs labelled pictures: name a dataset with --dataset.")
+    name = name or default_name(file)
+    check_new_name(name, space)  # before anything slow
+    with progress_bar() as bar:
+        samples = _samples(dataset, space, bar) if dataset else None
+        bar(f"Converting {file.name} in a process of its own", 0, 0)
+        model = import_model(file, space, name, order=order, scale=scale, samples=samples)
+    assert model.card is not None  # just written
+    if as_json:
+        print_json({**_of_model(name), "path": str(model.path)})
+        return
+    size = model.card.input
+    typer.echo(f"{name}: reads {size.height}x{size.width}x{size.channels}, {model.card.size_mib:.2f} MiB")
+    for text in model.card.notes:
+        typer.echo(text)
+    note(f"Try it: python -m fer_core evaluate {name} DATASET")
+
+
+def _samples(dataset: str, space: Workspace, progress: Progress) -> Samples:
+    """Pictures of the validation split of a dataset, or of a raw source that has one."""
+    from fer_core.data.sources import open_source, parse_spec, read_split
+    from fer_core.models.importing import SOURCE_SHAPE, choose_samples
+
+    if opened := dataset_or_none(dataset, space):
+        return choose_samples(opened.split("validation", progress), opened.name)
+    splits = open_source(dataset).splits()
+    if not {"validation", ""} & set(splits):
+        raise DatasetError(
+            f"{dataset}: it has no validation images, only {', '.join(sorted(splits))}; test stays sealed. "
+            "Prepare a dataset of it first: python -m fer_core data prepare."
+        )
+    height, width, channels = SOURCE_SHAPE
+    return choose_samples(
+        read_split(dataset, "validation", (height, width), channels, progress), parse_spec(dataset)[0]
+    )
+
+
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An imported model.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Deletes an imported model."""
+    space = Workspace.default()
+    folder = space.models / check_name(name, "model")
+    if not (folder / MODEL_FILE).is_file():
+        known = ", ".join(sorted(model.name for model in list_models(space) if model.path.is_relative_to(space.models)))
+        raise ModelError(
+            f"No imported model is named {name!r}. Imported: {known or 'none'}. "
+            "The model of a run goes with its run; bundled ones stay."
+        )
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    if not yes:
+        typer.confirm(f"Delete the model {name} ({size / 2**20:.1f} MiB)?", abort=True, err=True)
+    shutil.rmtree(folder)
+    note(f"Deleted {name}; {size / 2**20:.1f} MiB are free again.")
+
+
+def _of_preset(name: str) -> dict[str, Any]:
+    from fer_core.training import backend
+
+    backend.load()
+    from fer_core.models.architectures import ARCHITECTURES, build, count_parameters, set_trainable
+
+    config = load_preset(name)
+    shape = ARCHITECTURES[config.architecture].native
+    model = build(config.architecture, shape, dropout=config.dropout)
+    set_trainable(model, config.phases[0].trainable)
+    parameters = count_parameters(model)
+    return {
+        "name": name,
+        "input": dict(zip(("height", "width", "channels"), shape, strict=True)),
+        "size_mib": round(parameters.total * 4 / 2**20, 2),  # float32
+        "parameters": parameters.model_dump(),
+    }
+
+
+def _of_model(name: str) -> dict[str, Any]:
+    model = find_model(name, Workspace.default())
+    if model.card is None:
+        raise ModelError(f"{model.path}: there is no model card beside it, so nothing is known of its parameters.")
+    return {
+        "name": model.name,
+        "input": model.card.input.model_dump(),
+        "size_mib": model.card.size_mib,
+        "parameters": model.card.parameters.model_dump(),
+        "preset": model.card.preset,
+        "notes": model.card.notes,
+    }

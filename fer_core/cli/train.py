@@ -1,0 +1,130 @@
+"""``train``: trains a network on a prepared dataset, as a job that survives being stopped or killed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from fer_core.cli.console import DetachOption, JsonOption, note, print_json, progress_bar
+from fer_core.data.dataset import Dataset
+from fer_core.errors import FerError
+from fer_core.inference.served import check_unused
+from fer_core.jobs.store import Job
+from fer_core.jobs.worker import Worker, work
+from fer_core.training import backend, runs
+from fer_core.training.config import RunConfig, apply_overrides, load_config, read_config
+from fer_core.workspace import Workspace, check_name
+
+DEFAULT_PRESET: Final = "compact"
+
+Setting = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as phases.0.epochs=1. Repeatable."),
+]
+
+
+def train(
+    dataset: Annotated[
+        str | None, typer.Argument(metavar="DATASET", help="A prepared dataset, by name or path.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE.yaml", help=f"A preset, or settings in a file; {DEFAULT_PRESET} unless told."),
+    ] = None,
+    settings: Setting = [],  # noqa: B006 Typer makes a new list for every call
+    name: Annotated[str | None, typer.Option(metavar="RUN", help="What to call the run.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed.")
+    ] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Train although evaluation photographs are in train.")
+    ] = False,
+    detach: DetachOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Trains a network on a prepared dataset, or goes on with a run."""
+    space = Workspace.default()
+    if resume is not None:
+        if dataset or preset or settings or name or allow_leaks:
+            raise FerError("--resume goes on with a run's own settings: give no dataset, preset, --set or --name.")
+        _resume(space, Job.open(space.run(resume)), detach=detach, as_json=as_json)
+        return
+    if dataset is None:
+        raise FerError("Name a dataset, as `train DATASET`; or a run to go on with, as `train --resume RUN`.")
+    preset = preset or DEFAULT_PRESET
+    config = apply_overrides(load_config(preset), settings)
+    data = Dataset.open(space.dataset(dataset))
+    config = runs.complete(config, data, allow_leaks=allow_leaks)
+    if allow_leaks and data.info.contaminated:
+        note(f"{data.name} is leaky, and you allowed it: the run's scores will be too high. The card says so.")
+    name = check_name(name or space.new_name(space.runs, config.preset), "run")
+    check_unused(name, space)
+    in_workspace = data.folder == space.datasets / dataset
+    arguments = _arguments(dataset if in_workspace else str(data.folder), preset, settings, name, allow_leaks)
+    if detach:
+        job = runs.create(space, name, config, arguments)
+        runs.start(job)
+        _report_start(job, as_json)
+        return
+    with progress_bar() as bar, work(space.runs, runs.KIND, name, arguments, listener=bar) as worker:
+        runs.write_config(worker.job, config)
+        _train(space, config, data, worker)
+    _report_end(worker.job, as_json)
+
+
+def _resume(space: Workspace, job: Job, *, detach: bool, as_json: bool) -> None:
+    runs.check_resumable(job)
+    config = read_config(job.folder / runs.CONFIG_FILE)
+    data = runs.open_dataset(config)
+    runs.check_leaks(data, allow_leaks=config.allow_leaks)
+    if detach:
+        runs.start(job)
+        _report_start(job, as_json)
+        return
+    parent, arguments = job.folder.parent, job.spec().arguments
+    with (
+        progress_bar() as bar,
+        work(parent, runs.KIND, job.name, arguments, listener=bar, resume=True) as worker,
+    ):
+        _train(space, config, data, worker)
+    _report_end(job, as_json)
+
+
+def _train(space: Workspace, config: RunConfig, data: Dataset, worker: Worker) -> None:
+    """Waits for the device, which one run at a time may use, and trains."""
+    lock = worker.wait_for(space.device_lock, "the training run that is on")
+    try:
+        worker("Loading TensorFlow", 0, 0)
+        backend.load(config.threads)
+        worker.emit("device", name=backend.device(), threads=config.threads)
+        from fer_core.training.loop import train as train_run
+
+        train_run(config, data, worker)
+    finally:
+        os.close(lock)
+
+
+def _arguments(dataset: str, preset: str, settings: list[str], name: str, allow_leaks: bool) -> list[str]:
+    """The command line that does the same from any folder."""
+    preset = str(Path(preset).absolute()) if Path(preset).suffix in (".yaml", ".yml") else preset
+    changes = [part for setting in settings for part in ("--set", setting)]
+    leaks = ["--allow-leaks"] if allow_leaks else []
+    return ["train", dataset, "--preset", preset, *changes, "--name", name, *leaks]
+
+
+def _report_start(job: Job, as_json: bool) -> None:
+    if as_json:
+        print_json({"run": job.name, "state": str(job.state()), "folder": str(job.folder)})
+    else:
+        note(f"Started {job.name}. Watch it: python -m fer_core runs show {job.name}")
+
+
+def _report_end(job: Job, as_json: bool) -> None:
+    run = runs.Run(job)
+    if as_json:
+        print_json({"run": run.name, "state": str(run.state), "folder": str(run.folder), "metrics": run.metrics})
+    else:
+        typer.echo(f"{run.name}: {run.status.message}")

@@ -1,0 +1,1 @@
+"""Sources -> prepared dataset: read, merge, audit, split, balance."""

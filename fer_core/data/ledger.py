@@ -1,0 +1,45 @@
+"""The ledger: counts after every step, with a reason for every image that a step moved or left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fer_core.data.info import SPLITS, Change, Counts, count
+
+GONE = ""
+"""The split of a row that was left out."""
+
+
+class Ledger:
+    """Follows rows through the steps. It compares before and after itself, so its totals cannot but add up.
+
+    Args:
+        labels: int64 ``[N]``, indices into ``EMOTIONS``.
+    """
+
+    def __init__(self, labels: NDArray[np.int64]) -> None:
+        self.counts: dict[str, Counts] = {}
+        self.changes: list[Change] = []
+        self._labels = labels
+        self._before: NDArray[np.object_] | None = None
+
+    def record(self, step: str, splits: NDArray[np.object_], why: NDArray[np.object_] | None = None) -> None:
+        """Enters a step.
+
+        Args:
+            step: A word.
+            splits: The split of each row after it; ``GONE`` if it was left out.
+            why: The reason for each row that moved.
+        """
+        self.counts[step] = count(splits.astype(str), self._labels)
+        if self._before is not None and why is not None:
+            moved = self._before != splits
+            reasons = pd.DataFrame({"from": self._before, "to": splits, "why": why})[moved]
+            for (split, reason), n in reasons.groupby(["from", "why"], sort=False).size().items():
+                self.changes.append(Change(step=step, split=str(split), n=int(n), why=str(reason)))
+            arrived = reasons[reasons["to"].isin(SPLITS)]
+            for (split, reason), n in arrived.groupby(["to", "why"], sort=False).size().items():
+                self.changes.append(Change(step=step, split=str(split), n=-int(n), why=str(reason)))
+        self._before = splits.copy()

@@ -1,0 +1,144 @@
+"""Rows of a dataset as Parquet in the Hugging Face image schema. Only who reads or writes rows loads this module."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fer_core.emotions import EMOTIONS
+
+if TYPE_CHECKING:
+    from fer_core.data.dataset import Rows
+    from fer_core.jobs.progress import Progress
+
+SHARD_ROWS: Final = 8192
+"""Rows of one Parquet file: the most that is in memory while a dataset is written."""
+
+_ROW_GROUP: Final = 512  # what has to be read to show one picture
+
+_TEXT = ("source", "usage", "pixel_sha", "photo_id", "parent_id", "flags")
+_FEATURES: Final = {
+    "image": {"_type": "Image"},
+    "label": {"names": list(EMOTIONS), "_type": "ClassLabel"},
+    **{name: {"dtype": "string", "_type": "Value"} for name in _TEXT},
+}
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        pa.field("label", pa.int64()),
+        *(pa.field(name, pa.string()) for name in _TEXT),
+    ],
+    metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
+)
+
+COPIES_SCHEMA: Final = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("similarity", pa.float64()),
+        ("eval_split", pa.string()),
+        ("eval_label", pa.string()),
+        ("eval_path", pa.string()),
+        ("eval_image", pa.binary()),
+        ("train_label", pa.string()),
+        ("train_path", pa.string()),
+        ("train_source", pa.string()),
+        ("train_image", pa.binary()),
+        ("removed", pa.bool_()),
+    ]
+)
+
+
+def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A whole shard, or some of its columns."""
+    # ParquetFile keeps the struct of a selected sub-column; read_table would flatten it.
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=columns)
+
+
+def frame_of(part: pa.Table) -> pd.DataFrame:
+    """The table columns of a shard, the picture's path in front."""
+    frame = part.drop_columns(["image"]).to_pandas()
+    frame.insert(0, "path", part.column("image").combine_chunks().field("path").to_pandas())
+    return frame[["path", "source", "usage", "pixel_sha", "photo_id", "parent_id", "flags", "label"]]
+
+
+def read_tables(shards: Sequence[Path]) -> pd.DataFrame:
+    """The rows of some shards without their pictures."""
+    columns = ["image.path", "label", *_TEXT]
+    return pd.concat([frame_of(read_shard(shard, columns)) for shard in shards], ignore_index=True)
+
+
+def read_pictures(shards: Sequence[Path], rows: NDArray[np.int64]) -> dict[int, bytes]:
+    """The encoded pictures of some rows, counted over all shards; only their row groups are read."""
+    found: dict[int, bytes] = {}
+    start = 0
+    for shard in shards:
+        with pq.ParquetFile(shard) as file:
+            for group in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(group).num_rows
+                inside = rows[(rows >= start) & (rows < stop)]
+                if len(inside):
+                    part = file.read_row_group(group, columns=["image"])
+                    column = part.column("image").combine_chunks().field("bytes")
+                    found |= {int(row): column[int(row) - start].as_py() for row in inside}
+                start = stop
+    return found
+
+
+def write_split(folder: Path, split: str, rows: Rows, digest: Any, progress: Progress) -> None:
+    """Writes the shards of a split, and feeds labels and pixels to the dataset's fingerprint.
+
+    Args:
+        folder: Where to.
+        split: Its name.
+        rows: What to write.
+        digest: A hash object.
+        progress: Told of every chunk written.
+    """
+    shards = max(1, -(-len(rows) // SHARD_ROWS))  # an empty split is an empty file, which readers accept
+    chunks = rows.chunks(_ROW_GROUP)
+    done = 0
+    for shard in range(shards):
+        path = folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet"
+        # Encoded pictures do not compress, are rarely equal and have no order.
+        options = {
+            "compression": {"image.bytes": "none"},
+            "use_dictionary": list(_TEXT),
+            "write_statistics": ["label"],
+        }
+        with pq.ParquetWriter(path, SCHEMA, **options) as writer:
+            for _ in range(SHARD_ROWS // _ROW_GROUP):
+                chunk = next(chunks, None)
+                if chunk is None:
+                    break
+                table, pictures = chunk
+                for label, sha in zip(table["label"], table["pixel_sha"], strict=True):
+                    digest.update(f"{split} {label} {sha}\n".encode())
+                writer.write_table(_shard(table, pictures))
+                done += len(table)
+                progress(f"Writing {split}", done, len(rows))
+
+
+def _shard(table: pd.DataFrame, pictures: list[bytes]) -> pa.Table:
+    paths = _text(table["path"])
+    image = pa.StructArray.from_arrays([pa.array(pictures, pa.binary()), paths], names=["bytes", "path"])
+    columns = [image, pa.array(table["label"].to_numpy(np.int64)), *(_text(table[name]) for name in _TEXT)]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _text(column: pd.Series) -> pa.Array:
+    # Through objects: pandas keeps text in chunks. Its missing values become nulls.
+    return pa.array(column.to_numpy(object), pa.string(), from_pandas=True)
+
+
+def write_copies(file: Path, copies: pa.Table | None) -> None:
+    """Writes ``copies.parquet``, in ``COPIES_SCHEMA``; empty where there are none."""
+    pq.write_table(COPIES_SCHEMA.empty_table() if copies is None else copies, file)

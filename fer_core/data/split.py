@@ -1,0 +1,155 @@
+"""Who goes where: test as published, validation drawn by photograph, train without what they contain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fer_core.data.config import Policy
+from fer_core.data.copies import Pairs
+from fer_core.data.ledger import GONE, Ledger
+from fer_core.data.merge import FOREIGN_SPLIT, merge, same_picture
+from fer_core.data.table import picture_labels
+from fer_core.emotions import EMOTIONS
+
+__all__ = ["Assignment", "Policy", "assign", "conflicting"]
+
+Splits = NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Where each row ends up.
+
+    Attributes:
+        drawn: Split of each row before train was cleaned: what copies across splits are looked for in.
+        final: Split of each row in the dataset; ``GONE`` if it is left out.
+        conflict: bool ``[N]``: the same picture carries another label somewhere.
+        ledger: Counts after every step, and why they changed.
+    """
+
+    drawn: Splits
+    final: Splits
+    conflict: NDArray[np.bool_]
+    ledger: Ledger
+
+
+def assign(
+    table: pd.DataFrame, pairs: Pairs, primary: str, policy: Policy, val_fraction: float, seed: int
+) -> Assignment:
+    """Assigns rows to splits.
+
+    A primary source without a test split gives one by drawing, like validation and of the same share. One
+    that was published with a validation split keeps it.
+
+    Args:
+        table: Columns of ``Material.table``.
+        pairs: Near and mirrored pairs of pictures.
+        primary: The source that gives test and validation.
+        policy: What may be in train.
+        val_fraction: Share of the primary source's train images, of each class, that becomes validation.
+        seed: Decides the draw.
+    """
+    labels = table["label"].to_numpy()
+    ledger = Ledger(labels)
+    ledger.record("read", table["published"].to_numpy(object))
+    conflict = conflicting(table, pairs)
+    first = (table["source"] == primary).to_numpy()
+    if policy is Policy.LEAK_FREE:
+        splits, why = merge(table, pairs, primary)
+        ledger.record("merged", splits, why)
+        groups = table["photo"].to_numpy()
+    else:
+        splits = table["published"].to_numpy(object).copy()
+        groups = np.arange(len(table))  # as published: image by image, copies or not
+    splits, why = _draw(splits, labels, groups, first, val_fraction, np.random.default_rng(seed))
+    ledger.record("split", splits, why)
+    drawn = splits
+    if policy is Policy.LEAK_FREE:
+        splits, why = _clean(splits, groups, conflict, table["constant"].to_numpy())
+        ledger.record("cleaned", splits, why)
+    return Assignment(drawn, splits, conflict, ledger)
+
+
+def conflicting(table: pd.DataFrame, pairs: Pairs) -> NDArray[np.bool_]:
+    """bool ``[N]``: rows whose picture, in these pixels or re-encoded elsewhere, carries several labels."""
+    bits = picture_labels(table)
+    close = same_picture(pairs)
+    merged = bits.copy()
+    np.bitwise_or.at(merged, close.a, bits[close.b])
+    np.bitwise_or.at(merged, close.b, bits[close.a])
+    return (np.bitwise_count(merged) > 1)[table["picture"].to_numpy()]
+
+
+def _draw(
+    splits: Splits,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    first: NDArray[np.bool_],
+    fraction: float,
+    random: np.random.Generator,
+) -> tuple[Splits, Splits]:
+    splits, why = splits.copy(), np.full(len(splits), "", object)
+    foreign = ~first & np.isin(splits, ("validation", "test"))
+    splits[foreign], why[foreign] = "train", FOREIGN_SPLIT
+    for split in ("test", "validation"):
+        if (first & (splits == split)).any():
+            continue
+        taken = np.isin(groups, groups[first & np.isin(splits, ("validation", "test"))])
+        pool = np.flatnonzero(first & (splits == "train") & ~taken)
+        chosen = _stratified(pool, labels, groups, fraction, random)
+        splits[chosen] = split
+        why[chosen] = "drawn from train" if split == "validation" else "drawn from train: the source has no test split"
+    return splits, why
+
+
+def _stratified(
+    pool: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    fraction: float,
+    random: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Draws whole groups until each class has its share; a group counts for the class of its first row."""
+    codes, first, sizes = np.unique(groups[pool], return_index=True, return_counts=True)
+    group_label = labels[pool][first]
+    chosen: list[NDArray[np.int64]] = []
+    for label in range(len(EMOTIONS)):
+        mine = random.permutation(np.flatnonzero(group_label == label))
+        wanted = round(fraction * sizes[mine].sum())
+        # The last group may not fit: it is left, and smaller ones fill the place.
+        total = 0
+        for group in mine:
+            if total + sizes[group] <= wanted:
+                total += sizes[group]
+                chosen.append(codes[group : group + 1])
+    members = np.concatenate(chosen) if chosen else codes[:0]
+    return pool[np.isin(groups[pool], members)]
+
+
+def _clean(
+    splits: Splits, groups: NDArray[np.int64], conflict: NDArray[np.bool_], constant: NDArray[np.bool_]
+) -> tuple[Splits, Splits]:
+    """Takes out of train, and of a published validation split, what would make a later number untrue."""
+    train = splits == "train"
+    in_test = np.isin(groups, groups[splits == "test"])
+    in_validation = np.isin(groups, groups[splits == "validation"])
+    why = np.select(
+        [
+            (train | (splits == "validation")) & in_test,
+            train & in_validation,
+            train & constant,
+            train & conflict,
+        ],
+        [
+            "the photograph is in test",
+            "the photograph is in validation",
+            "one constant colour",
+            "identical pictures carry different labels",
+        ],
+        "",
+    ).astype(object)
+    return np.where(why == "", splits, GONE).astype(object), why

@@ -1,0 +1,1 @@
+"""Predictions -> numbers. Nothing here loads a model."""

@@ -1,0 +1,125 @@
+"""Two models on the same images: who is right more often, and whether that is more than chance.
+
+Most images are read alike by two models, so the difference of their accuracies is far better known than either
+accuracy. It is therefore taken over pairs of answers, never from two separate intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fer_core.evaluation.metrics import wilson_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """What two models, A and B, say of ``n`` images that both were asked about.
+
+    Attributes:
+        both: Images that both read right.
+        only_a: Images that only A reads right.
+        only_b: Images that only B reads right.
+        neither: Images that none reads right.
+    """
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+
+    @property
+    def n(self) -> int:
+        """Number of images, at least 1."""
+        return self.both + self.only_a + self.only_b + self.neither
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of B minus accuracy of A, -1 to 1."""
+        return (self.only_b - self.only_a) / self.n
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """95% interval of ``difference``, low and high."""
+        return paired_interval(self.both, self.only_b, self.only_a, self.neither)
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the interval holds 0: the difference may be chance."""
+        low, high = self.ci95
+        return low <= 0 <= high
+
+
+def paired_interval(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
+    """95% interval of the difference between two proportions of the same sample, the first minus the second.
+
+    Method 10 of Newcombe 1998, Statistics in Medicine 17, 2635-2650: the Wilson intervals of both proportions,
+    joined under their correlation, which is corrected for continuity. It holds for small samples and where the
+    models never disagree.
+
+    Args:
+        both: Successes in both.
+        only_first: Successes in the first alone.
+        only_second: Successes in the second alone.
+        neither: Failures in both. All four add up to at least 1.
+
+    Returns:
+        Low and high, within -1 to 1.
+    """
+    n = both + only_first + only_second + neither
+    successes = both + only_first, both + only_second
+    first, second = (count / n for count in successes)
+    (low1, high1), (low2, high2) = (wilson_interval(count, n) for count in successes)
+    correlation = _correlation(both, only_first, only_second, neither)
+    difference = first - second
+    below = _joined(first - low1, high2 - second, correlation)
+    above = _joined(high1 - first, second - low2, correlation)
+    return max(-1.0, difference - below), min(1.0, difference + above)
+
+
+def _correlation(both: int, only_first: int, only_second: int, neither: int) -> float:
+    """Newcombe's phi: that of the fourfold table, a positive one moved toward 0 by the continuity correction."""
+    margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    if margins == 0:
+        return 0.0
+    excess = float(both * neither - only_first * only_second)
+    if excess > 0:
+        excess = max(excess - (both + only_first + only_second + neither) / 2, 0.0)
+    return excess / math.sqrt(margins)
+
+
+def _joined(one: float, other: float, correlation: float) -> float:
+    return math.sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame) -> PairedDifference | None:
+    """Compares predictions on the images that both tables hold; None where they share none.
+
+    An image is known by its path and its label: one that was relabelled in between is left out, and so is a path
+    that a table holds twice. Where both tables have a column ``pixel_sha``, that must agree, too.
+
+    Args:
+        a: Columns ``path``, ``label`` and ``predicted``, as ``read_predictions`` gives them.
+        b: The same of the other model.
+    """
+    keys = [key for key in ("path", "label", "pixel_sha") if key in a.columns and key in b.columns]
+    if all(a[key].equals(b[key]) for key in keys):  # the same split: nothing to look for
+        right_a, right_b = (table["predicted"].eq(table["label"]).to_numpy() for table in (a, b))
+    else:
+        columns = [*keys, "predicted"]
+        shared = a[columns].merge(b[columns], on=keys)
+        shared = shared[~shared.duplicated(keys, keep=False)]
+        right_a = shared["predicted_x"].eq(shared["label"]).to_numpy()
+        right_b = shared["predicted_y"].eq(shared["label"]).to_numpy()
+    if not len(right_a):
+        return None
+    return PairedDifference(
+        both=int((right_a & right_b).sum()),
+        only_a=int((right_a & ~right_b).sum()),
+        only_b=int((right_b & ~right_a).sum()),
+        neither=int((~right_a & ~right_b).sum()),
+    )

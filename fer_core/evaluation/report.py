@@ -1,0 +1,153 @@
+"""What ``evaluate`` says of a model: official and leak-free accuracy, scores by class, calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from fer_core.emotions import EMOTIONS
+from fer_core.errors import FerError, ModelError
+from fer_core.evaluation import metrics
+from fer_core.evaluation.calibration import apply_temperature
+from fer_core.evaluation.metrics import Floats, Ints
+from fer_core.evaluation.predictions import origin_of, probabilities_of, seen_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Interval = tuple[float, float]
+
+
+class ClassReport(BaseModel):
+    """Scores of one class."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class LeakFree(BaseModel):
+    """Accuracy over the images without an exact, near or mirrored copy in the model's training data."""
+
+    n: int
+    accuracy: float | None
+    ci95: Interval | None
+    note: str
+
+
+class EvaluationReport(BaseModel):
+    """The document of ``evaluate --json``; intervals are 95% Wilson intervals, losses are in nats."""
+
+    n: int
+    accuracy: float
+    ci95: Interval
+    macro_f1: float
+    loss: float
+    loss_uncalibrated: float
+    ece: float
+    per_class: dict[str, ClassReport]
+    confusion_matrix: list[list[int]]
+    labels: list[str]
+    leak_free: LeakFree
+
+
+def evaluate_predictions(
+    probabilities: Floats,
+    labels: Ints,
+    seen: NDArray[np.bool_] | None,
+    note: str,
+    temperature: float = 1.0,
+) -> EvaluationReport:
+    """Scores predictions.
+
+    Args:
+        probabilities: float ``[N, 7]`` as the served model gives them, its temperature applied.
+        labels: int ``[N]``.
+        seen: bool ``[N]``, whether the model was trained on a copy of the photograph; None if not known.
+        note: How ``seen`` was found out, or why it is not known; stands beside the leak-free figure.
+        temperature: The one inside the served model, undone for ``loss_uncalibrated``.
+
+    Raises:
+        FerError: There are no images.
+        ModelError: The probabilities are not numbers.
+    """
+    n = len(labels)
+    if n == 0:
+        raise FerError("There are no images to evaluate. Choose a split or source that holds some.")
+    if not np.isfinite(probabilities).all():
+        raise ModelError("The model answers with values that are not numbers; it cannot be evaluated. Train it again.")
+    predicted = np.asarray(probabilities).argmax(axis=1)
+    matrix = metrics.confusion_matrix(labels, predicted)
+    scores = metrics.class_scores(matrix)
+    rows = zip(scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+    return EvaluationReport(
+        n=n,
+        accuracy=metrics.accuracy(labels, predicted),
+        ci95=metrics.wilson_interval(int(np.trace(matrix)), n),
+        macro_f1=float(scores.f1.mean()),
+        loss=metrics.cross_entropy(probabilities, labels),
+        loss_uncalibrated=metrics.cross_entropy(apply_temperature(probabilities, 1 / temperature), labels),
+        ece=metrics.ece(probabilities, labels),
+        per_class={
+            emotion: ClassReport(precision=float(p), recall=float(r), f1=float(f), support=int(s))
+            for emotion, (p, r, f, s) in zip(EMOTIONS, rows, strict=True)
+        },
+        confusion_matrix=matrix.tolist(),
+        labels=list(EMOTIONS),
+        leak_free=_leak_free(np.asarray(labels) == predicted, seen, note),
+    )
+
+
+def report_of(table: pd.DataFrame) -> EvaluationReport:
+    """The scores of stored predictions.
+
+    Args:
+        table: As ``read_predictions`` gives it.
+
+    Raises:
+        FerError: It holds no images.
+    """
+    origin = origin_of(table)
+    labels = table["label"].to_numpy(np.int64)
+    return evaluate_predictions(probabilities_of(table), labels, seen_of(table), origin.note, origin.temperature)
+
+
+def _leak_free(hit: NDArray[np.bool_], seen: NDArray[np.bool_] | None, note: str) -> LeakFree:
+    if seen is None:
+        return LeakFree(n=0, accuracy=None, ci95=None, note=note)
+    n = int((~seen).sum())
+    if n == 0:
+        left = "No image is left: the photographs of all of them were trained on."
+        return LeakFree(n=0, accuracy=None, ci95=None, note=f"{left} {note}".strip())
+    correct = int(hit[~seen].sum())
+    return LeakFree(n=n, accuracy=correct / n, ci95=metrics.wilson_interval(correct, n), note=note)
+
+
+def report_table(report: EvaluationReport) -> pd.DataFrame:
+    """The classification report as a table: one row per class, then accuracy, macro and weighted averages.
+
+    Returns:
+        Columns ``class``, ``precision``, ``recall``, ``f1``, ``support``, as in scikit-learn's report; the
+        row ``accuracy`` has only ``f1`` and ``support``.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame([{"class": name, **scores.model_dump()} for name, scores in report.per_class.items()])
+    columns = ["precision", "recall", "f1"]
+    weights = table["support"] / max(1, int(table["support"].sum()))
+    averages = pd.DataFrame(
+        [
+            {"class": "accuracy", "f1": report.accuracy, "support": report.n},
+            {"class": "macro avg", **table[columns].mean().to_dict(), "support": report.n},
+            {
+                "class": "weighted avg",
+                **table[columns].mul(weights, axis=0).sum().to_dict(),
+                "support": report.n,
+            },
+        ]
+    )
+    return pd.concat([table, averages], ignore_index=True)[["class", *columns, "support"]]

@@ -1,0 +1,1 @@
+"""A served model and pictures -> faces with seven probabilities (ONNX Runtime, OpenCV)."""

@@ -1,0 +1,108 @@
+"""Pictures from files, folders and zip archives, one at a time and without unpacking anything."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO, Final
+
+from fer_core import archive as zips
+from fer_core.errors import FerError, from_os_error
+from fer_core.inference.images import Picture
+from fer_core.workspace import printable
+
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+"""What counts as a picture in folders and archives; a file that is named itself is always tried."""
+
+MAX_FILE_BYTES: Final = 256 * 2**20
+"""Larger files are not read: 64 megapixels, uncompressed, are smaller."""
+
+
+def collect(paths: Sequence[Path]) -> Iterator[Picture]:
+    """Pictures of files, of folders (with all below them) and of zip archives, sorted by name within each.
+
+    What cannot be read comes as a picture with an error; other files in folders and archives are passed over.
+
+    Raises:
+        FerError: A path does not exist. Nothing has been yielded then.
+    """
+    for path in paths:
+        if not path.exists():
+            raise FerError(f"{path}: no such file or folder. Check the path.")
+    return (picture for path in paths for picture in _from_path(path))
+
+
+def from_zip(file: Path | IO[bytes], name: str) -> Iterator[Picture]:
+    """Pictures of a zip archive.
+
+    Args:
+        file: A path, or an open file that can seek.
+        name: What to call it.
+
+    Yields:
+        Pictures called ``name/entry``. What is hostile or damaged, entry or archive, is an error;
+        nothing is written to disk.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            zips.check_expansion(archive, name)
+            entries = [info for info in archive.infolist() if not info.is_dir()]
+            for info in sorted(entries, key=lambda info: info.filename):
+                if _wanted(PurePosixPath(info.filename.replace("\\", "/"))):
+                    yield _from_entry(archive, info, f"{name}/{info.filename}")
+    except FerError as error:
+        yield Picture(name, error=str(error))
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        yield Picture(name, error=f"{name}: not a zip archive, or it is damaged or cut short. Make it again.")
+    except OSError as error:
+        yield Picture(name, error=str(from_os_error(error, name)))
+
+
+def _from_path(path: Path) -> Iterator[Picture]:
+    if path.is_dir():
+        yield from _from_folder(path)
+    elif path.suffix.lower() == ".zip" and path.is_file():
+        yield from from_zip(path, printable(str(path)))
+    else:
+        yield _from_file(path)
+
+
+def _from_folder(root: Path) -> Iterator[Picture]:
+    unreadable: list[OSError] = []
+    # Links to folders are not followed: they can form circles.
+    for folder, below, files in os.walk(root, onerror=unreadable.append):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(files):
+            if _wanted(PurePosixPath(name)):
+                yield _from_file(Path(folder) / name)
+    for error in unreadable:
+        yield Picture(printable(str(error.filename)), error=printable(str(from_os_error(error))))
+
+
+def _wanted(path: PurePosixPath) -> bool:
+    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def _from_file(path: Path) -> Picture:
+    name = printable(str(path))
+    try:
+        if not path.is_file():  # opening a pipe or device could wait for ever
+            return Picture(name, error=f"{name}: not a regular file.")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            return Picture(name, error=f"{name}: larger than {MAX_FILE_BYTES // 2**20} MB. Make it smaller.")
+        return Picture(name, path.read_bytes())
+    except OSError as error:
+        return Picture(name, error=printable(str(from_os_error(error, path))))
+
+
+def _from_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Picture:
+    reason = zips.unsafe(info)
+    if reason is not None:
+        return Picture(name, error=f"{name}: not read, it is {reason}." if " " in reason else f"{name}: {reason}.")
+    try:
+        return Picture(name, zips.read_entry(archive, info))
+    except FerError as error:
+        return Picture(name, error=f"{name}: {error}.")

@@ -1,0 +1,141 @@
+"""Pictures -> faces with seven probabilities each, in constant memory however many pictures there are."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.emotions import EMOTIONS
+from fer_core.errors import FerError
+from fer_core.inference.faces import Box, Detector, Face, crop_face, find_faces
+from fer_core.inference.predictor import BATCH, Predictor
+from fer_core.preprocessing import Pixels, decode, to_native
+
+UNCERTAIN_BELOW: Final = 0.5
+"""A face whose top class is less probable than this is uncertain: the other six together are likelier."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture and what to call it, or the sentence that says why there is none."""
+
+    path: str
+    data: bytes = b""
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class FaceResult:
+    """One face: where it is, what the model saw of it, and what it said.
+
+    Attributes:
+        box: Left, top, width, height in pixels of the upright picture (EXIF applied).
+        score: The detector's; None where it gives none.
+        emotion: The most probable class: an apparent expression, not what the person feels.
+        uncertain: Whether its probability is below the threshold.
+        probabilities: float32 ``[7]``, in the order of ``emotions.py``.
+        crop: uint8 ``[H, W, C]``, the face as the model reads it.
+    """
+
+    box: Box
+    score: float | None
+    emotion: str
+    uncertain: bool
+    probabilities: NDArray[np.float32]
+    crop: Pixels
+
+
+@dataclass(frozen=True)
+class PictureResult:
+    """The faces of a picture from left to right, or the sentence that says why it could not be read."""
+
+    path: str
+    faces: list[FaceResult]
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Faces before the model has seen them; the picture itself is let go."""
+
+    path: str
+    faces: list[Face]
+    crops: list[Pixels]
+    error: str | None = None
+
+
+def read_pictures(
+    pictures: Iterable[Picture],
+    predictor: Predictor,
+    detector: Detector,
+    threshold: float = UNCERTAIN_BELOW,
+) -> Iterator[PictureResult]:
+    """Finds and classifies the faces of pictures, a batch at a time.
+
+    Args:
+        pictures: From ``collect``, or an upload: ``Picture(name, data)``.
+        predictor: The model.
+        detector: From ``faces.load_detector``. Pictures no larger than a face crop are taken as one.
+        threshold: Top probability below which a face is marked uncertain, 0 to 1.
+
+    Yields:
+        One result per picture, in order. A picture that cannot be read is a result with an error.
+
+    Raises:
+        ModelError: The model fails.
+    """
+    found = (_find(picture, predictor.input_shape, detector) for picture in pictures)
+    while group := list(islice(found, BATCH)):
+        crops = [crop for entry in group for crop in entry.crops]
+        answers = iter(predictor.classify(np.stack(crops)) if crops else ())
+        for entry in group:
+            faces = [
+                _result(face, crop, next(answers), threshold)
+                for face, crop in zip(entry.faces, entry.crops, strict=True)
+            ]
+            yield PictureResult(entry.path, faces, entry.error)
+
+
+def read_picture(
+    picture: Picture, predictor: Predictor, detector: Detector, threshold: float = UNCERTAIN_BELOW
+) -> PictureResult:
+    """Finds and classifies the faces of one picture; see ``read_pictures``."""
+    return next(read_pictures([picture], predictor, detector, threshold))
+
+
+def _find(picture: Picture, shape: tuple[int, int, int], detector: Detector) -> _Found:
+    if picture.error is not None:
+        return _Found(picture.path, [], [], picture.error)
+    try:
+        image = decode(picture.data, picture.path)
+    except FerError as error:
+        return _Found(picture.path, [], [], str(error))
+    faces = find_faces(image, detector)
+    crops = [to_native(crop_face(image, face.box, detector.margin), shape[:2], shape[2]) for face in faces]
+    return _Found(picture.path, faces, crops)
+
+
+def _result(face: Face, crop: Pixels, answer: NDArray[np.float32], threshold: float) -> FaceResult:
+    top = int(answer.argmax())
+    return FaceResult(face.box, face.score, EMOTIONS[top], bool(answer[top] < threshold), answer, crop)
+
+
+def sample_photograph() -> Path:
+    """A photograph with one face that comes with scikit-image: Eileen Collins (NASA, public domain).
+
+    Raises:
+        FerError: scikit-image is not installed.
+    """
+    # Only looked up: importing scikit-image would take longer than everything else here.
+    spec = importlib.util.find_spec("skimage")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (file := Path(folder) / "data" / "astronaut.png").is_file():
+            return file
+    raise FerError("The sample photograph is missing. Install it with `pip install scikit-image`.")

@@ -1,0 +1,145 @@
+"""A served model at work: uint8 faces in, seven probabilities out, through ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.emotions import EMOTIONS
+from fer_core.errors import ModelError
+from fer_core.inference.served import ServedModel
+from fer_core.preprocessing import Pixels
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, NodeArg
+
+BATCH: Final = 64
+"""Images per call of the model: enough to use all cores, few enough for a 224-pixel network."""
+
+_ERRORS_ONLY: Final = 3  # exported graphs make ONNX Runtime warn at every call (tf2onnx infers 223 for 224)
+
+
+class Predictor:
+    """An open model. May be used from several threads at once: ONNX Runtime's sessions are safe for that.
+
+    Example:
+        predictor = Predictor.load(find_model("compact-1", Workspace.default()))
+        predictor.classify(faces).argmax(axis=1)
+    """
+
+    def __init__(self, session: InferenceSession, name: str) -> None:
+        """Takes over a session that ``load`` has checked."""
+        self._session = session
+        self._input = session.get_inputs()[0]
+        self.name = name
+
+    @classmethod
+    def load(cls, model: ServedModel | Path) -> Predictor:
+        """Opens a model file and checks that it answers as a served model must.
+
+        Raises:
+            ModelError: The file is missing, damaged, or has other inputs or outputs than DESIGN 3.4 asks for.
+        """
+        import onnxruntime
+
+        path = model.path if isinstance(model, ServedModel) else model
+        if not path.is_file():
+            raise ModelError(f"{path}: no such model file. Check the path.")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = _cores()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own kinds have no base in common
+            raise ModelError(
+                f"{path}: ONNX Runtime cannot open it; the file is damaged, cut short or no ONNX model. "
+                "Export or copy it again."
+            ) from error
+        _check_input(path, session.get_inputs())
+        _check_output(path, session.get_outputs())
+        return cls(session, model.name if isinstance(model, ServedModel) else path.stem)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the pictures it reads."""
+        _, height, width, channels = self._input.shape
+        return height, width, channels
+
+    def classify(self, images: Pixels) -> NDArray[np.float32]:
+        """Probabilities of the seven classes.
+
+        Args:
+            images: uint8 ``[N, H, W, C]`` at the model's native size (see ``preprocessing.to_native``).
+
+        Returns:
+            float32 ``[N, 7]``, in the order of ``emotions.py``.
+
+        Raises:
+            ModelError: The images have another shape, or the model fails or answers with something else.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.input_shape:
+            raise ModelError(
+                f"{self.name} reads uint8 images of {_times(self.input_shape)}, "
+                f"not {images.dtype} of {_times(images.shape[1:])}. Bring them to its size first."
+            )
+        result = np.empty((len(images), len(EMOTIONS)), np.float32)
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            result[start : start + len(batch)] = self._answer(batch)
+        return result
+
+    def _answer(self, batch: Pixels) -> NDArray[np.float32]:
+        try:
+            (answer,) = self._session.run(["probabilities"], {self._input.name: np.ascontiguousarray(batch)})
+        except Exception as error:  # as above
+            reason = str(error).splitlines()[0][:200]
+            raise ModelError(f"{self.name}: the model failed ({reason}). Export it again.") from error
+        values = np.asarray(answer)
+        if values.shape != (len(batch), len(EMOTIONS)) or not np.isfinite(values).all():
+            raise ModelError(
+                f"{self.name}: the model answered with {_times(values.shape)} values, or not all numbers; "
+                f"expected {len(batch)} x {len(EMOTIONS)} probabilities. Export it again."
+            )
+        return values.astype(np.float32, copy=False)
+
+
+def _cores() -> int:
+    """Processor cores that this process may use, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check_input(path: Path, inputs: list[NodeArg]) -> None:
+    found = ", ".join(f"{entry.name} {entry.type} {entry.shape}" for entry in inputs) or "none"
+    if len(inputs) == 1 and inputs[0].type == "tensor(uint8)" and len(inputs[0].shape) == 4:
+        batch, height, width, channels = inputs[0].shape
+        sizes_known = isinstance(height, int) and isinstance(width, int) and channels in (1, 3)
+        if sizes_known and not isinstance(batch, int):
+            return
+    raise ModelError(
+        f"{path}: its input is {found}; expected one input, uint8 [N, height, width, 1 or 3] with any number "
+        "of images N. Export the model with `python -m fer_core train`."
+    )
+
+
+def _check_output(path: Path, outputs: list[NodeArg]) -> None:
+    shapes: dict[str, list[Any]] = {entry.name: entry.shape for entry in outputs}
+    if "probabilities" not in shapes:
+        raise ModelError(f"{path}: no output is named 'probabilities' (but {', '.join(shapes)}). Export it again.")
+    shape = shapes["probabilities"]
+    # A symbolic size is checked when the model answers.
+    if len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != len(EMOTIONS)):
+        raise ModelError(
+            f"{path}: its output 'probabilities' is {shape}; expected [N, {len(EMOTIONS)}], one for each of "
+            f"{', '.join(EMOTIONS)}. It was made for other classes."
+        )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape)

@@ -1,0 +1,83 @@
+"""What state a job is in: a pure function of what is on disk and whether its lock is held."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final
+
+
+class JobState(StrEnum):
+    """States a user sees."""
+
+    STARTING = "starting"
+    QUEUED = "queued"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    CRASHED = "crashed"
+
+    @property
+    def alive(self) -> bool:
+        """Whether a worker is at it."""
+        return self in (JobState.STARTING, JobState.QUEUED, JobState.RUNNING, JobState.STOPPING)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether starting it again makes sense."""
+        return self in (JobState.STOPPED, JobState.CRASHED, JobState.FAILED)
+
+
+LOG_MARK: Final = "--- started"
+"""Begins the line that every attempt at a job puts into its log."""
+
+_OUT_OF_MEMORY: Final = re.compile(r"MemoryError|ResourceExhausted|\bOOM\b")
+_FINAL: Final = {JobState.DONE, JobState.FAILED, JobState.STOPPED}
+
+
+def derive(written: str, lock_held: bool, stop_requested: bool) -> JobState:
+    """The state from the status on disk and the lock.
+
+    The lock decides: a process number can be reused and a killed child can linger as a zombie, but the kernel
+    frees a lock at the moment its holder dies.
+
+    Args:
+        written: ``state`` in ``status.json``.
+        lock_held: Whether a live process holds the job's lock.
+        stop_requested: Whether the ``stop`` file exists.
+    """
+    try:
+        state = JobState(written)
+    except ValueError:
+        state = JobState.STARTING
+    if not lock_held:
+        return state if state in _FINAL else JobState.CRASHED
+    if state in _FINAL:
+        # The worker has said its last word and is about to exit, or a new one has not said its first.
+        return state
+    return JobState.STOPPING if stop_requested else state
+
+
+def summary(state: JobState, message: str, log_tail: str) -> str:
+    """One sentence about a job that is not running: what happened and what to do next.
+
+    Args:
+        state: From ``derive``.
+        message: The worker's last word.
+        log_tail: The end of its log, searched for the reason of a crash.
+    """
+    if state is JobState.CRASHED:
+        attempt = log_tail.rpartition(LOG_MARK)[2]
+        last = next((line.strip() for line in reversed(attempt.splitlines()) if line.strip()), "")
+        if _OUT_OF_MEMORY.search(attempt):
+            return "The worker ran out of memory. Choose a smaller batch, then resume."
+        if "Error" in last:
+            return f"The worker crashed: {last[:200]}. What was saved is kept; resume to go on."
+        return "The worker was killed or the machine went down. What was saved is kept; resume to go on."
+    if state is JobState.STOPPED:
+        return message or "Stopped. What was finished is kept; resume to go on."
+    if state is JobState.FAILED:
+        return message or "It failed; the log says why."
+    return message

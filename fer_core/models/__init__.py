@@ -1,0 +1,1 @@
+"""Networks by name, their serving graph and their export to ONNX."""

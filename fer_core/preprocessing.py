@@ -1,0 +1,101 @@
+"""Any picture -> uint8 at a model's native size: the one path that training, evaluation and prediction share."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fer_core.errors import ImageError
+
+Pixels = NDArray[np.uint8]
+
+MAX_PIXELS: Final = 64_000_000
+"""Pictures with more pixels are refused before they are decoded (a 64-megapixel RGB picture takes 192 MB)."""
+
+FACE_CROP_SIDE: Final = 64
+"""A picture whose longer side is at most this many pixels is taken as a face crop: no detector runs on it."""
+
+
+def decode(data: bytes, name: str = "image", *, gray: bool = False) -> Pixels:
+    """Decodes an encoded picture (JPEG, PNG, WebP, BMP, TIFF, first frame of a GIF) as it should be looked at.
+
+    The EXIF orientation is honoured, transparency is dropped, 16-bit pictures are scaled to 8 bits.
+
+    Args:
+        data: The file's bytes.
+        name: What to call it in an error message.
+        gray: Whether to return one channel.
+
+    Returns:
+        uint8 ``[height, width, 3]`` in RGB order, or ``[height, width]`` if ``gray``.
+
+    Raises:
+        ImageError: Empty, not a picture, truncated, or more than ``MAX_PIXELS`` pixels.
+    """
+    if not data:
+        raise ImageError(f"{name}: the file is empty.")
+    try:
+        # The limit that fer_core/__init__.py gives OpenCV refuses oversized pictures before allocating them.
+        flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ImageError(_why_not(data, name))
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise _too_large(name, image.shape[1], image.shape[0])
+    return image
+
+
+def _why_not(data: bytes, name: str) -> str:
+    """Says why OpenCV refused the bytes; only reached for bad input, so it may take its time."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own warning of what we are about to refuse
+            with Image.open(io.BytesIO(data)) as image:
+                width, height, kind = *image.size, image.format
+    except Image.DecompressionBombError:
+        return f"{name}: far more than the limit of {MAX_PIXELS // 1_000_000} megapixels. Make it smaller."
+    except Exception:  # Pillow raises many kinds for hostile bytes
+        return f"{name}: not a picture we can read. Use JPEG, PNG, WebP, BMP or TIFF."
+    if width * height > MAX_PIXELS:
+        return str(_too_large(name, width, height))
+    return f"{name}: the {kind} file is damaged or cut short. Export it again."
+
+
+def _too_large(name: str, width: int, height: int) -> ImageError:
+    return ImageError(
+        f"{name}: {width} x {height} is {width * height / 1e6:.0f} megapixels; "
+        f"the limit is {MAX_PIXELS // 1_000_000}. Make it smaller."
+    )
+
+
+def to_native(image: Pixels, size: tuple[int, int], channels: int) -> Pixels:
+    """Brings a decoded picture, or a crop of one, to the shape that a dataset stores and a model reads.
+
+    Args:
+        image: uint8 ``[h, w]``, ``[h, w, 1]`` or RGB ``[h, w, 3]``.
+        size: Height and width wanted, in pixels.
+        channels: 1 (gray, ITU-R BT.601 weights) or 3 (RGB).
+
+    Returns:
+        uint8 ``[height, width, channels]``. A picture that already has the shape is returned unchanged.
+    """
+    flat = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    if channels == 1 and flat.ndim == 3:
+        flat = cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY)
+    elif channels == 3 and flat.ndim == 2:
+        flat = cv2.cvtColor(flat, cv2.COLOR_GRAY2RGB)
+    height, width = size
+    if flat.shape[:2] != (height, width):
+        # Area averaging avoids aliasing when shrinking; it degrades to blocks when enlarging.
+        shrink = flat.shape[0] >= height and flat.shape[1] >= width
+        method = cv2.INTER_AREA if shrink else cv2.INTER_CUBIC
+        flat = cv2.resize(flat, (width, height), interpolation=method)
+    return flat.reshape(height, width, channels)

@@ -1,0 +1,1 @@
+"""Prepared dataset -> training run. ``config`` and ``runs`` load no training framework."""

@@ -1,0 +1,77 @@
+"""Two runs compared on the validation images that both were scored on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fer_core.data.dataset import Dataset
+from fer_core.errors import FerError
+from fer_core.evaluation.compare import PairedDifference, compare
+from fer_core.evaluation.predictions import predictions_file, read_predictions
+from fer_core.training.config import DatasetReference
+from fer_core.training.runs import Run, open_dataset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compare_runs(a: Run, b: Run) -> PairedDifference | None:
+    """The accuracy of ``b`` against that of ``a`` on validation images; None where ``why_not_compared`` says why.
+
+    Runs on one dataset share all of its validation split. Of runs on two datasets those images count that have
+    the same path and the same pixels, for which both datasets must be at hand in one size: ``happy/1.png`` is the
+    name of many pictures.
+
+    Raises:
+        FerError: A run has no predictions, or they are damaged.
+    """
+    tables = tuple(read_predictions(predictions_file(run.folder, "validation")) for run in (a, b))
+    if not _same_data(a, b):
+        left, right = _dataset(a), _dataset(b)
+        if left is None or right is None or _size(left) != _size(right):
+            return None
+        tables = _with_pixels(tables[0], left), _with_pixels(tables[1], right)
+    return compare(*tables)
+
+
+def why_not_compared(a: Run, b: Run) -> str:
+    """Why ``compare_runs`` finds nothing to compare, in a few words."""
+    if _same_data(a, b):
+        return "no shared image"
+    datasets = [(_reference(run), _dataset(run)) for run in (a, b)]
+    for reference, dataset in datasets:
+        if reference is None:
+            return "cannot be compared: data not known"
+        if dataset is None:
+            return f"cannot be compared: dataset {reference.name} is gone or changed"
+    left, right = (_size(dataset) for _, dataset in datasets if dataset)
+    return "no shared image" if left == right else "cannot be compared: pictures of another size"
+
+
+def _same_data(a: Run, b: Run) -> bool:
+    left, right = _reference(a), _reference(b)
+    return left is not None and right is not None and left.fingerprint == right.fingerprint
+
+
+def _reference(run: Run) -> DatasetReference | None:
+    try:
+        return run.config.dataset
+    except FerError:
+        return None
+
+
+def _dataset(run: Run) -> Dataset | None:
+    try:
+        return open_dataset(run.config) if _reference(run) else None
+    except (FerError, OSError):
+        return None
+
+
+def _size(dataset: Dataset) -> tuple[int, int, int]:
+    return dataset.info.height, dataset.info.width, dataset.info.channels
+
+
+def _with_pixels(predictions: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Predictions with the hash of each picture's pixels, from the rows of the validation split."""
+    pixels = dataset.table("validation")["pixel_sha"]
+    return predictions.assign(pixel_sha=predictions["row"].map(pixels))

@@ -1,0 +1,75 @@
+"""In what the settings of runs differ, from each other and from the preset they began with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from fer_core.training.config import NOT_SETTABLE, RunConfig, available_threads, list_presets, load_preset
+
+Value = str | int | float | bool | None
+
+_RECORDED: Final = ("preset", "allow_leaks")
+"""Fields that no one sets directly, but that change what a run learns or how its score is read."""
+
+
+def flat(config: RunConfig) -> dict[str, Value]:
+    """The settings of a run by dotted key, such as ``phases.0.epochs``, in the order of the configuration.
+
+    Left out is what only describes the preset. The dataset is its name and the beginning of its fingerprint.
+    """
+    document = config.model_dump(mode="json")
+    kept = {key: value for key, value in document.items() if key not in NOT_SETTABLE}
+    recorded = {key: document[key] for key in _RECORDED}
+    data = config.dataset
+    return {"dataset": f"{data.name} ({data.fingerprint[:8]})" if data else None, **recorded, **dict(_leaves(kept))}
+
+
+def settings_that_differ(configs: Mapping[str, RunConfig]) -> dict[str, dict[str, Value]]:
+    """The settings that are not the same in all runs.
+
+    Args:
+        configs: Name of a run -> its settings.
+
+    Returns:
+        Dotted key -> name of a run -> value; None where a run has no such setting.
+    """
+    tables = {name: flat(config) for name, config in configs.items()}
+    keys = dict.fromkeys(key for table in tables.values() for key in table)
+    rows = {key: {name: table.get(key) for name, table in tables.items()} for key in keys}
+    # Compared as written: 1 and True are equal in Python, and a missing setting is not one that is empty.
+    return {
+        key: row for key, row in rows.items() if len({repr(table.get(key, "missing")) for table in tables.values()}) > 1
+    }
+
+
+def changed_settings(config: RunConfig) -> dict[str, Value] | None:
+    """How a run's settings differ from the preset that it names, by dotted key.
+
+    The number of threads counts only where it is not the one that this machine would use anyway.
+
+    Returns:
+        None where ``--set`` cannot express it: the preset is not one of ours, or has other phases.
+    """
+    if config.preset not in list_presets():
+        return None
+    preset = load_preset(config.preset)
+    if len(preset.phases) != len(config.phases):
+        return None
+    before, after = (_settable(each) for each in (preset, config))
+    changed = {key: value for key, value in after.items() if value != before[key]}
+    if preset.threads is None and changed.get("threads") == available_threads():
+        del changed["threads"]
+    return changed
+
+
+def _settable(config: RunConfig) -> dict[str, Value]:
+    return dict(_leaves(config.model_dump(mode="json", exclude=set(NOT_SETTABLE))))
+
+
+def _leaves(document: Any, prefix: str = "") -> Iterator[tuple[str, Value]]:
+    if not isinstance(document, list | dict):
+        yield prefix, document
+        return
+    for key, value in enumerate(document) if isinstance(document, list) else document.items():
+        yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))

@@ -1,0 +1,44 @@
+"""Probabilities of many images from the network in training, step by step, so that a stop need not wait."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.emotions import EMOTIONS
+from fer_core.preprocessing import Pixels
+
+_BATCH: Final = 256
+
+
+def steps(images: int) -> int:
+    """How many steps ``predict_probabilities`` takes for so many images."""
+    return math.ceil(images / _BATCH)
+
+
+def predict_probabilities(
+    model: keras.Model, images: Pixels, tick: Callable[[int], None] = lambda done: None
+) -> NDArray[np.float32]:
+    """Softmax of a network's logits in inference mode, at temperature 1.
+
+    Args:
+        model: Built by ``fer_core.models.architectures.build``.
+        images: uint8 ``[N, H, W, C]``.
+        tick: Told after each step how many are done.
+
+    Returns:
+        float32 ``[N, 7]``, rows sum to one.
+    """
+    probabilities = np.empty((len(images), len(EMOTIONS)), np.float32)
+    for step in range(steps(len(images))):
+        part = slice(step * _BATCH, (step + 1) * _BATCH)
+        logits = model.predict_on_batch(images[part]).astype(np.float64)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities[part] = powers / powers.sum(axis=1, keepdims=True)
+        tick(step + 1)
+    return probabilities

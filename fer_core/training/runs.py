@@ -1,0 +1,313 @@
+"""Training runs as folders: made, started and read. Loads no training framework, so pages may use it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from fer_core.data.dataset import Dataset
+from fer_core.emotions import EMOTIONS
+from fer_core.errors import JobError, LeakError
+from fer_core.inference.served import CARD_FILE, MODEL_FILE, ModelCard, check_unused
+from fer_core.jobs import supervisor
+from fer_core.jobs.state import JobState
+from fer_core.jobs.store import Job, JobStatus, list_jobs, write_atomically
+from fer_core.training.config import DatasetReference, RunConfig, available_threads, read_config
+from fer_core.workspace import Workspace, check_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KIND: Final = "train"
+CONFIG_FILE: Final = "config.yaml"
+METRICS_FILE: Final = "metrics.json"
+CHECKPOINTS: Final = "checkpoints"
+"""The folder that a run goes on from; only unfinished runs need it."""
+
+TIME_COLUMNS: Final = ("time", "seconds", "images_per_second")
+"""Columns of a history that differ between two runs that are otherwise the same."""
+
+_SCORES: Final = (
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_macro_f1",
+    "learning_rate",
+    "weight_decay",
+    "best",
+)
+_COLUMNS: Final = (
+    "phase",
+    "epoch",
+    "global_epoch",
+    *_SCORES,
+    *(f"recall_{emotion}" for emotion in EMOTIONS),
+    *TIME_COLUMNS,
+)
+
+
+def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) -> RunConfig:
+    """Settings with everything that a run records of itself: dataset, threads, whether leaks are allowed.
+
+    Raises:
+        LeakError: Evaluation photographs are in the dataset's training split, and leaks are not allowed.
+    """
+    check_leaks(dataset, allow_leaks=allow_leaks)
+    reference = DatasetReference(name=dataset.name, path=str(dataset.folder), fingerprint=dataset.info.fingerprint)
+    threads = config.threads or available_threads()
+    return config.model_copy(update={"dataset": reference, "threads": threads, "allow_leaks": allow_leaks})
+
+
+def open_dataset(config: RunConfig) -> Dataset:
+    """The dataset that a run trains on.
+
+    Raises:
+        DatasetError: It is gone or damaged.
+        JobError: It is not the one that the run began with.
+    """
+    assert config.dataset is not None  # written by `complete`
+    dataset = Dataset.open(Path(config.dataset.path))
+    if dataset.info.fingerprint != config.dataset.fingerprint:
+        raise JobError(
+            f"{dataset.folder} holds other data than when the run began, so it cannot go on. "
+            "Put the dataset back, or start a new run."
+        )
+    return dataset
+
+
+def check_leaks(dataset: Dataset, *, allow_leaks: bool) -> None:
+    """Refuses a dataset whose evaluation images, or copies of them, would be trained on.
+
+    Raises:
+        LeakError: It is such a dataset, and leaks are not allowed.
+    """
+    leaked = {split: n for split, n in dataset.info.leaked.items() if n}
+    if allow_leaks or not (dataset.info.contaminated or leaked):
+        return
+    counts = dataset.counts()
+    found = " and ".join(f"{n:,} of {sum(counts[split].values()):,} {split}" for split, n in leaked.items())
+    raise LeakError(
+        f"{dataset.name} is leaky: the photographs of {found or 'some'} images are in its train split too, "
+        "so scores would be too high. Prepare it with --policy leak-free, or train anyway with --allow-leaks."
+    )
+
+
+def create(space: Workspace, name: str, config: RunConfig, arguments: list[str]) -> Job:
+    """Makes the folder of a new run, with its settings.
+
+    Args:
+        space: Where to.
+        name: The run's folder name.
+        config: From ``complete``.
+        arguments: The command line that would do it again.
+
+    Raises:
+        FerError: The name cannot be a folder's, or there is a run or model of that name.
+    """
+    check_unused(check_name(name, "run"), space)
+    job = Job.create(space.runs, KIND, name, arguments)
+    write_config(job, config)
+    return job
+
+
+def write_config(job: Job, config: RunConfig) -> None:
+    """Writes the ``config.yaml`` of a run."""
+    write_atomically(job.folder / CONFIG_FILE, config.to_yaml())
+
+
+def start(job: Job) -> None:
+    """Starts a new or interrupted run detached from this process.
+
+    Raises:
+        JobError: It is running, or finished.
+    """
+    check_resumable(job)
+    supervisor.start(job, ["train", "--resume", str(job.folder)])
+
+
+def check_resumable(job: Job) -> None:
+    """Raises JobError where a job cannot go on: no training run, no settings, or it is finished."""
+    if job.spec().kind != KIND:
+        raise JobError(f"{job.name} is no training run.")
+    if job.state() is JobState.DONE:
+        raise JobError(f"{job.name} is finished, there is nothing to resume. Start a new run to train further.")
+    if not (job.folder / CONFIG_FILE).is_file():
+        command = " ".join(job.spec().arguments)
+        raise JobError(
+            f"{job.name} ended before its settings were written. Start it again: python -m fer_core {command}"
+        )
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is.
+
+    Attributes:
+        epochs: Finished epochs of all phases.
+        total: Epochs of all phases.
+        share: Of the work, 0 to 1, the current epoch's batches included.
+        seconds_left: Expected until the last epoch ends; None while no speed is known.
+        images_per_second: Of training, latest; None while not known.
+    """
+
+    epochs: int
+    total: int
+    share: float
+    seconds_left: float | None
+    images_per_second: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One look at a run: files are read once, when asked for. Make a new one to look again."""
+
+    job: Job
+
+    @property
+    def name(self) -> str:
+        return self.job.name
+
+    @property
+    def folder(self) -> Path:
+        return self.job.folder
+
+    @cached_property
+    def state(self) -> JobState:
+        return self.job.state()
+
+    @cached_property
+    def status(self) -> JobStatus:
+        return self.job.status()
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """Its settings.
+
+        Raises:
+            ConfigError: The file is missing or damaged.
+        """
+        return read_config(self.folder / CONFIG_FILE)
+
+    @cached_property
+    def events(self) -> list[dict[str, Any]]:
+        return self.job.events()
+
+    @cached_property
+    def epoch_events(self) -> list[dict[str, Any]]:
+        """The last ``epoch`` event of every epoch, in order: a repeated epoch counts as it went last."""
+        last = {(e["phase"], e["epoch"]): e for e in self.events if e.get("type") == "epoch"}
+        return [last[key] for key in sorted(last)]
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row per finished epoch: phase and epoch from 0, global_epoch, scores, recall_<emotion>, speed.
+
+        Recall is NaN for an emotion that the validation split does not hold.
+        """
+        import pandas as pd
+
+        rows = [
+            {**event, **{f"recall_{emotion}": r for emotion, r in event["val_recall"].items()}}
+            for event in self.epoch_events
+        ]
+        table = pd.DataFrame(rows, columns=pd.Index(_COLUMNS))
+        floats = [column for column in _COLUMNS if column.startswith("recall_") or column in TIME_COLUMNS]
+        return table.astype(dict.fromkeys(floats, float))
+
+    @cached_property
+    def batch(self) -> dict[str, Any] | None:
+        """The latest ``batch`` event of the epoch that is being trained; None between epochs."""
+        for event in reversed(self.events):
+            if event.get("type") == "batch":
+                return event
+            if event.get("type") in ("epoch", "phase_start"):
+                return None
+        return None
+
+    @cached_property
+    def batches(self) -> pd.DataFrame:
+        """Running training scores within epochs: ``at`` (epochs since the start), loss, accuracy; at most 600 rows."""
+        import pandas as pd
+
+        before = [sum(phase.epochs for phase in self.config.phases[:n]) for n in range(len(self.config.phases))]
+        rows = [
+            (before[e["phase"]] + e["epoch"] + (e["batch"] + 1) / e["batches"], e["loss"], e["accuracy"])
+            for e in self.events
+            # Means over an epoch's first batches jump about.
+            if e.get("type") == "batch" and (e["batch"] + 1) / e["batches"] > 0.05
+        ]
+        table = pd.DataFrame(rows, columns=["at", "loss", "accuracy"], dtype=float)
+        # A resumed run repeats the epoch it was stopped in: what was trained last counts.
+        table = table[table["at"] == table["at"][::-1].cummin()[::-1]]
+        return table.iloc[:: max(1, -(-len(table) // 600))]
+
+    @property
+    def samples(self) -> list[dict[str, Any]]:
+        """The sample board after the last epoch: row (of validation), true, guess, probability_true."""
+        return self.epoch_events[-1]["samples"] if self.epoch_events else []
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The ``epoch`` event of the best epoch so far, by validation accuracy."""
+        best = [event for event in self.epoch_events if event["best"]]
+        return best[-1] if best else None
+
+    @property
+    def total_epochs(self) -> int:
+        return self.config.total_epochs
+
+    @property
+    def progress(self) -> RunProgress:
+        """How far it is, and how long it will still take at the speed so far."""
+        done, batch = len(self.epoch_events), self.batch
+        current = (batch["batch"] + 1) / batch["batches"] if batch else 0.0
+        speed = batch["images_per_second"] if batch else None
+        if self.epoch_events:
+            recent = self.history["seconds"].tail(5)
+            each: float | None = float(recent.median())
+            speed = speed or self.epoch_events[-1]["images_per_second"]
+        elif batch and speed:
+            each = batch["batches"] * self.config.phases[batch["phase"]].batch_size / speed
+        else:
+            each = None
+        left = self.total_epochs - done - current
+        return RunProgress(
+            epochs=done,
+            total=self.total_epochs,
+            share=(done + current) / self.total_epochs,
+            seconds_left=None if each is None else left * each,
+            images_per_second=speed,
+        )
+
+    @cached_property
+    def metrics(self) -> dict[str, Any] | None:
+        """``metrics.json``: best epoch, temperature, report on each split; None until it is finished."""
+        try:
+            return json.loads((self.folder / METRICS_FILE).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    @cached_property
+    def card(self) -> ModelCard | None:
+        """Its model card; None until the run is finished."""
+        try:
+            return ModelCard.model_validate_json((self.folder / CARD_FILE).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    @property
+    def model(self) -> Path | None:
+        """Its ONNX file; None until the run is finished."""
+        file = self.folder / MODEL_FILE
+        return file if file.is_file() else None
+
+
+def list_runs(space: Workspace) -> list[Run]:
+    """All training runs, newest first; one that died before its settings were written has nothing to show."""
+    return [Run(job) for job in list_jobs(space.runs) if (job.folder / CONFIG_FILE).is_file()]

@@ -1,0 +1,1 @@
+"""Thin scripts, one per page; ``dashboard/app.py`` lists them."""

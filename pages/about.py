@@ -1,0 +1,22 @@
+"""About: the model's card, what it may and must not be used for, and what this machine has."""
+
+import streamlit as st
+
+from dashboard.about import show_card, show_machine, show_use
+from dashboard.components import model_picker, page_head
+
+VIEWS = ("Model card", "Use and privacy", "This machine")
+
+page_head("About", "What the model is, what it must not be used for, and what this machine has.")
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    model = model_picker()
+    first = VIEWS[0] if model else VIEWS[2]  # which says why there is none
+    view = st.segmented_control(
+        "View", VIEWS, default=first, required=True, key="about", bind="query-params", label_visibility="collapsed"
+    )
+if view == "This machine":
+    show_machine()
+elif view == "Use and privacy":
+    show_use(model.card if model else None)
+else:
+    show_card(model)

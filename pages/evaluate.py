@@ -1,0 +1,138 @@
+"""Evaluate: where the model is right, where it is wrong, and on which images."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import caching
+from dashboard.components import (
+    accuracy,
+    dataset_picker,
+    errors_shown,
+    finding,
+    job_card,
+    job_command,
+    model_picker,
+    newest_job,
+    page_head,
+    page_link,
+)
+from dashboard.evaluation import (
+    View,
+    classes,
+    confusion_finding,
+    downloads,
+    leak_words,
+    matrix_and_faces,
+    scores,
+)
+from fer_core.data.dataset import Dataset
+from fer_core.evaluation.predictions import predictions_file
+from fer_core.evaluation.reveals import reveals
+from fer_core.inference.served import ServedModel
+from fer_core.jobs import supervisor
+from fer_core.jobs.state import JobState
+from fer_core.workspace import Workspace
+
+SPLITS = ("validation", "test")
+VIEWS = ("Matrix", "Classes")
+
+space = Workspace.default()
+
+
+def start(arguments: list[str], split: str, file: Path, drawn: float) -> None:
+    """Starts an evaluation, unless another tab did so since this page was drawn: a look must not count twice."""
+    job = newest_job("evaluate")
+    if written(file) != drawn or (job and job.state().alive and job.spec().arguments == arguments):
+        return
+    with errors_shown():
+        supervisor.launch(space.jobs, "evaluate", space.new_name(space.jobs, f"evaluate-{split}"), arguments)
+
+
+def written(file: Path) -> float:
+    """When a file was written; 0 where there is none."""
+    return file.stat().st_mtime if file.is_file() else 0.0
+
+
+def times_revealed(dataset: Dataset) -> str:
+    """How often the test split was looked at, in words."""
+    count = reveals(space, caching.table(dataset, "test")["pixel_sha"])
+    return {0: "have never been looked at", 1: "have been looked at once"}.get(
+        count, f"have been looked at {count} times"
+    )
+
+
+def not_evaluated(
+    model: ServedModel, dataset: Dataset, split: str, arguments: list[str], file: Path, busy: bool
+) -> None:
+    """What to do where there are no predictions yet; a test split is sealed until it is asked for."""
+    n = sum(dataset.counts()[split].values())
+    if not n:
+        finding(f"{dataset.name} has no {split} images. Choose another split or dataset.")
+        return
+    label, icon = "Evaluate now", ":material/play_arrow:"
+    if split == "test":
+        finding("The test result is sealed.")
+        st.markdown(
+            "A test set that is looked at again and again becomes a validation set: what is chosen by it is no longer "
+            f"measured by it. These {n:,} test images {times_revealed(dataset)} in this workspace. "
+            "Each look is counted, and a run's card says how often."
+        )
+        label, icon = "Reveal test result", ":material/lock_open:"
+    else:
+        finding(f"{model.name} has not been scored on the {n:,} {split} images of {dataset.name} yet.")
+    st.button(
+        label, type="primary", icon=icon, disabled=busy, on_click=start, args=(arguments, split, file, written(file))
+    )
+
+
+def show(view: View) -> None:
+    finding(confusion_finding(view.report))
+    st.markdown(accuracy(view.report, view.split, leak_words(view)))
+    scores(view)
+    if view.split == "test":
+        st.caption(f"These test images {times_revealed(view.dataset)} in this workspace.")
+    chosen = st.segmented_control(
+        "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
+    )
+    if chosen == "Classes":
+        classes(view)
+    else:
+        matrix_and_faces(view)
+
+
+page_head("Evaluate", "Where the model is right, where it is wrong, and on which images.")
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    model = model_picker()
+    dataset = dataset_picker(prefer=model.card.dataset.name if model and model.card else None)
+    if model and dataset:
+        split = st.segmented_control(
+            "Split", SPLITS, default=SPLITS[0], required=True, key="split", bind="query-params"
+        )
+if model is None:
+    st.info("There is no model yet. Train one first.", icon=":material/model_training:")
+    page_link("train", "Go to Train")
+elif dataset is None:
+    st.info("Prepare a dataset first: a model is scored on its validation or test images.", icon=":material/database:")
+    page_link("data", "Go to Data")
+else:
+    arguments = ["evaluate", str(model.path), str(dataset.folder), "--split", split]
+    job = newest_job("evaluate")
+    mine = job is not None and job.spec().arguments == arguments
+    if job and (job.state().alive or (mine and job.state() is not JobState.DONE)):
+        job_card(job)
+    with errors_shown():
+        file = predictions_file(model.results(space.evaluations, dataset.info.fingerprint), split)
+        view = None
+        if file.is_file():
+            with errors_shown():  # damaged predictions are told, and can be made again
+                view = View(model, dataset, split, *caching.predictions(file))
+        if view:
+            show(view)
+            with st.container(horizontal=True):
+                downloads(view)
+                with st.popover("Copy as command", icon=":material/terminal:"):
+                    command = ["evaluate", model.name, dataset.name, "--split", split]
+                    st.code(job_command(command), language="bash", wrap_lines=True)
+        else:
+            not_evaluated(model, dataset, split, arguments, file, busy=bool(job and job.state().alive))

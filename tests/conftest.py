@@ -1,0 +1,29 @@
+"""Fixtures that every layer shares: a workspace of its own for each test."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path, monkeypatch):
+    """No test touches the developer's workspace."""
+    folder = tmp_path / "workspace"
+    monkeypatch.setenv("FER_WORKSPACE", str(folder))
+    for name in ("FER_JOB_FOLDER", "FER_JOB_LOCK_FD"):
+        monkeypatch.delenv(name, raising=False)
+    from fer_core.workspace import Workspace
+
+    return Workspace(folder)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder with the two real archives beside the checkout; skips with a reason where it is absent."""
+    folder = Path(os.environ.get("FER_REAL_DATA") or ROOT.parent / "shared" / "data")
+    if not (folder / "fer2013.zip").is_file():
+        pytest.skip(f"the real archives are not at {folder}")
+    return folder

@@ -1,0 +1,27 @@
+"""Drawn archives and a dataset made of them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fer_core.data.demo import draw_demo
+from fer_core.data.prepare import PrepareConfig, prepare
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """The two demo archives, drawn once."""
+    return draw_demo(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture
+def archives(workspace, drawn):
+    """The demo archives in the inbox."""
+    workspace.sources.mkdir(parents=True)
+    return [Path(shutil.copy(path, workspace.sources)) for path in drawn]
+
+
+@pytest.fixture
+def dataset(workspace, drawn):
+    return prepare([str(path) for path in drawn], workspace.datasets / "faces", PrepareConfig())

@@ -1,0 +1,210 @@
+"""Pages as Streamlit runs them, without a browser: empty, with a dataset, with a run, with broken files."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dashboard.prepare_form import source_arguments
+from fer_core.data.config import Policy
+from fer_core.data.prepare import PrepareConfig, prepare
+from fer_core.jobs import supervisor
+from fer_core.jobs.store import Job, JobStatus, list_jobs
+from fer_core.training import runs
+from fer_core.training.config import load_preset
+from tests.pages.opened import open_page, text_of
+from tests.unit.served_models import write_brightness_model
+
+PAGES = ("overview", "data", "balance", "train", "runs", "evaluate", "predict", "about")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_says_what_to_do_when_there_is_nothing(name):
+    app = open_page(name)
+    expected = {
+        "overview": "The model in the box",
+        "data": "No archive found",
+        "balance": "Prepare a dataset first",
+        "train": "Prepare a dataset first",
+        "runs": "No run yet",
+        "evaluate": "Prepare a dataset first",
+        "predict": "Nothing uploaded yet",
+        "about": "The epoch was chosen",
+    }
+    assert expected[name] in text_of(app)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_link_to_something_that_is_gone_opens_the_page(name, dataset):
+    open_page(name, dataset="gone", model="gone", run="gone")
+
+
+def test_prepare_starts_a_job_with_the_settings_shown(workspace, archives):
+    app = open_page("data")
+    app.slider(key="prepare_share").set_value(30).run()
+    next(button for button in app.button if button.label == "Prepare dataset").click().run()
+    assert not app.exception
+    job = next(iter(list_jobs(workspace.jobs)))
+    supervisor.stop(job, grace=30)
+    arguments = job.spec().arguments
+    assert arguments[arguments.index("--val-fraction") + 1] == "0.3"
+    assert {Path(a).name for a in arguments if a.endswith(".zip")} == {"fer2013.zip", "emotion-detection-fer.zip"}
+
+
+def test_paths_are_added_one_after_the_other_and_a_wrong_one_is_told(workspace, drawn):
+    app = open_page("data")
+    for path in drawn:
+        app.text_input(key="prepare_path").set_value(str(path)).run()
+    app.text_input(key="prepare_path").set_value("/no/such.zip").run()
+    assert "/no/such.zip: no such file or folder" in text_of(app)
+    assert [box.key for box in app.checkbox] == [f"archive-{path}" for path in drawn]
+
+
+def test_an_upload_that_is_no_archive_is_refused_and_not_kept(workspace):
+    app = open_page("data")
+    app.file_uploader(key="prepare_upload").set_value([("mine.zip", b"just text", "application/zip")]).run()
+    assert "mine.zip: not a zip archive" in text_of(app)
+    assert list(workspace.sources.iterdir()) == []
+
+
+def test_data_page_shows_finding_pairs_and_a_ledger_that_adds_up(dataset):
+    app = open_page("data")
+    text = text_of(app)
+    assert "emotion-detection-fer adds no photograph: all of it is fer2013." in text
+    assert f"{len(dataset.copies())} pairs" in text
+    ledger = app.dataframe[0].value.set_index("step")
+    for split in ("train", "validation", "test"):
+        assert ledger.loc[ledger.index != "= dataset", split].sum() == ledger.loc["= dataset", split]
+
+
+def test_leaky_data_is_not_trained_on_without_a_yes(workspace, drawn):
+    config = PrepareConfig(policy=Policy.AS_PUBLISHED)
+    prepare([str(path) for path in drawn], workspace.datasets / "leaky", config)
+    app = open_page("train")
+    start = next(button for button in app.button if button.label == "Start training")
+    assert start.disabled
+    app.checkbox(key="train_leaks").check().run()
+    assert not next(button for button in app.button if button.label == "Start training").disabled
+    assert "--allow-leaks" in app.code[0].value
+
+
+def test_settings_of_the_form_become_the_command(dataset):
+    app = open_page("train")
+    app.number_input(key="set-compact-phases.0.epochs").set_value(3).run()
+    app.number_input(key="set-compact-dropout").set_value(0.4).run()
+    assert "--set dropout=0.4" in app.code[0].value
+    assert "--set phases.0.epochs=3" in app.code[0].value
+
+
+@pytest.mark.parametrize(
+    ("status", "events", "expected"),
+    [
+        ('{"state": "running"}', "", "was killed or the machine went down"),
+        ('{"state": "run', '{"type": "epo', "was killed or the machine went down"),
+        ('{"state": "stopped", "message": "Stopped while training."}', "", "Stopped while training."),
+    ],
+)
+def test_a_run_that_ended_badly_says_so_and_offers_resume(workspace, dataset, status, events, expected):
+    complete = runs.complete(load_preset("compact"), dataset)
+    job = runs.create(workspace, "r-1", complete, ["train", "faces"])
+    (job.folder / "status.json").write_text(status)
+    (job.folder / "events.jsonl").write_text(events)
+    app = open_page("train")
+    assert expected in text_of(app)
+    assert "Resume" in [button.label for button in app.button]
+
+
+def test_a_damaged_dataset_is_told_in_one_sentence(dataset):
+    (dataset.folder / "dataset.json").write_text("{")
+    app = open_page("data")
+    assert "damaged or not ours" in text_of(app)
+
+
+def test_predict_reads_a_picture_with_a_model(workspace):
+    write_brightness_model(workspace.runs / "r-1" / "model.onnx")
+    app = open_page("predict")
+    assert "Nothing uploaded yet" in text_of(app)
+    assert any("%" in part.value and part.value.startswith("**1 ·") for part in app.markdown)
+
+
+def test_the_server_never_loads_a_training_framework(dataset):
+    script = """
+import sys
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file(sys.argv[1], default_timeout=30).run()
+for page in ("data", "balance", "train", "runs", "evaluate", "predict", "about"):
+    assert not app.switch_page(f"../pages/{page}.py").run().exception
+print(*sys.modules)
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", script, root / "dashboard/app.py"], cwd=root, check=True, capture_output=True, text=True
+    )
+    loaded = set(done.stdout.split())
+    assert "streamlit" in loaded
+    assert not {"tensorflow", "keras", "jax", "torch", "tf2onnx", "sklearn", "albumentations", "matplotlib"} & loaded
+
+
+def test_a_second_run_is_started_and_becomes_the_chosen_one(workspace, dataset):
+    complete = runs.complete(load_preset("compact"), dataset)
+    runs.create(workspace, "compact-1", complete, ["train", "faces"])
+    app = open_page("train")
+    next(button for button in app.button if button.label == "Start training").click().run()
+    assert not app.exception
+    started = Job(workspace.run("compact-2"))
+    supervisor.stop(started, grace=60)
+    assert app.selectbox(key="run").value == "compact-2"
+
+
+def test_names_from_strangers_are_shown_letter_by_letter(workspace):
+    job = Job.create(workspace.jobs, "prepare", "prepare-x-1", [])
+    job.write_status(JobStatus(state="failed", message="![x](https://evil.example/p.png): not a picture"))
+    app = open_page("data")
+    shown = next(part.value for part in app.markdown if "evil.example" in part.value)
+    assert "\\!\\[x\\](https\\://" in shown
+
+
+@pytest.mark.parametrize("name", ["overview", "data", "train", "runs"])
+def test_one_damaged_job_does_not_hide_the_rest(name, workspace, dataset):
+    for parent in (workspace.jobs, workspace.runs):
+        (parent / "broken").mkdir(parents=True)
+        (parent / "broken" / "job.json").write_text("{")
+    (workspace.runs / "broken" / "config.yaml").write_text("{")
+    app = open_page(name)
+    assert len(app.button) > 0
+
+
+def test_uploads_of_the_same_name_are_both_kept_and_nothing_is_overwritten(workspace, archives):
+    before = archives[0].read_bytes()
+    app = open_page("data")
+    other = archives[1].read_bytes()
+    uploads = [("fer2013.zip", content, "application/zip") for content in (before, other)]
+    app.file_uploader(key="prepare_upload").set_value(uploads).run()
+    assert not app.exception
+    kept = {path.name: path.read_bytes() for path in workspace.sources.glob("fer2013*.zip")}
+    assert kept == {"fer2013.zip": before, "fer2013-2.zip": before, "fer2013-3.zip": other}
+
+
+def test_sources_get_names_that_differ(tmp_path):
+    cache = tmp_path / "datasets"
+    paths = [cache / "a/fer2013/versions/1", cache / "b/emotion-detection-fer/versions/1", tmp_path / "fer2013.zip"]
+    names = [argument.partition("=")[0] for argument in source_arguments(paths)]
+    assert names == ["fer2013", "emotion-detection-fer", "fer2013-3"]
+
+
+def test_a_dataset_that_is_being_written_is_not_offered(workspace, dataset):
+    shutil.copytree(dataset.folder, workspace.datasets / ".preparing-faces-abc")
+    app = open_page("balance")
+    assert app.selectbox(key="dataset").options == ["faces"]
+
+
+def test_an_imported_model_is_not_taken_for_the_one_in_the_box(workspace):
+    write_brightness_model(workspace.models / "mine" / "model.onnx")
+    assert "mine" not in text_of(open_page("overview"))
+    assert open_page("predict").selectbox(key="model").value == "fer2013-compact"
+
+
+def test_a_link_to_a_model_that_is_gone_says_so():
+    assert any("There is no model named gone" in toast.value for toast in open_page("about", model="gone").toast)

@@ -1,0 +1,284 @@
+"""The Runs page as Streamlit runs it: table, comparison, baseline, and what is done with a run."""
+
+import itertools
+import shutil
+
+import pytest
+
+from dashboard.charts import RUN_COLOURS, RunCurves, run_overlay
+from fer_core.emotions import PALETTES
+from fer_core.jobs import supervisor
+from fer_core.jobs.store import Job
+from fer_core.training import run_folder
+from fer_core.training.runs import read_config
+from tests.pages.opened import open_page, text_of
+from tests.unit.command_line import call
+from tests.unit.runs import write_finished_run
+from tests.unit.training.conftest import make_dataset
+
+
+@pytest.fixture
+def dataset(workspace):
+    return make_dataset(workspace.datasets / "faces", {"train": 14, "validation": 70, "test": 7})
+
+
+@pytest.fixture
+def three(workspace, dataset):
+    """Runs with 30, 68 and 69 of 70 images right."""
+    write_finished_run(workspace, "poor", dataset, wrong=range(40))
+    write_finished_run(workspace, "good", dataset, wrong=[0, 1], changes=["dropout=0.1"])
+    write_finished_run(workspace, "fine", dataset, wrong=[2], accuracies=(0.4, 0.6, 0.7))
+
+
+def button(app, label):
+    return next(found for found in app.button if found.label == label)
+
+
+def cells(app):
+    return app.dataframe[0].value.set_index("Run")
+
+
+def test_without_runs_it_shows_an_example_and_where_to_start():
+    app = open_page("runs")
+    assert "No run yet" in text_of(app)
+    assert app.dataframe[0].value["Run"].tolist() == ["example"]
+    assert "Start training" in [link.label for link in app.get("page_link")]
+
+
+def test_every_run_is_a_row_with_its_score_and_data(three):
+    table = cells(open_page("runs"))
+    assert set(table.index) == {"poor", "good", "fine"}
+    assert table.loc["poor", "Validation"].startswith("42.9 % ± ")
+    assert table.loc["poor", "Validation"].endswith("· n 70 · Clean")
+    assert table.loc["poor", "Dataset"] == "faces"
+    assert table.loc["fine", "Accuracy by epoch"] == pytest.approx([40, 60, 70])
+    assert len(table.columns) < 7
+    assert "vs baseline" not in table
+
+
+def test_the_finding_names_the_best_run_and_those_that_are_as_good(workspace, dataset, three):
+    assert "fine is best so far (1 more within noise of it): 98.6 % ± " in text_of(open_page("runs"))
+    run_folder.delete(workspace, "poor")
+    assert "Differences so far are inside noise. Highest is fine: 98.6 %" in text_of(open_page("runs"))
+    run_folder.delete(workspace, "good")
+    assert "fine is the only finished run: 98.6 % ± " in text_of(open_page("runs"))
+
+
+def test_a_leaky_score_is_not_the_best_one(workspace, three):
+    leaky = make_dataset(workspace.datasets / "leaky", {"train": 14, "validation": 70, "test": 7}, leaked={"test": 5})
+    write_finished_run(workspace, "copied", leaky)
+    app = open_page("runs")
+    assert cells(app).loc["copied", "Dataset"] == "leaky · Leaky · 5 of 7"
+    assert "fine is best so far on faces" in text_of(app)
+
+
+@pytest.mark.parametrize(
+    ("leaked", "words"),
+    [({"validation": 5, "test": 0}, "n 70 · Leaky · 5 of 70"), ({"validation": 0, "test": 5}, "n 70 · Clean")],
+)
+def test_one_number_has_the_same_leak_words_everywhere(capfd, workspace, leaked, words):
+    leaky = make_dataset(workspace.datasets / "leaky", {"train": 14, "validation": 70, "test": 7}, leaked=leaked)
+    for name in ("other", "copied"):
+        write_finished_run(workspace, name, leaky)
+    runs = open_page("runs")
+    shown = [cells(runs).loc["copied", "Validation"], text_of(runs)]
+    shown += [text_of(open_page("about", model="copied")), text_of(open_page("overview"))]
+    shown += call(capfd, "runs", "compare", "other", "copied")[1].splitlines()[:2]
+    for text in shown:
+        assert words in text.replace("\u00a0", " ")
+
+
+def test_runs_whose_pictures_cannot_be_compared_say_why(workspace, three):
+    old = make_dataset(workspace.datasets / "old", {"train": 14, "validation": 63, "test": 7}, seed=3)
+    write_finished_run(workspace, "before", old, wrong=range(60))
+    shutil.rmtree(old.folder)
+    run_folder.set_baseline(workspace, "before")
+    app = open_page("runs", compare=["before", "good"])
+    why = "cannot be compared: dataset old is gone or changed"
+    assert cells(app).loc["good", "vs baseline"] == why
+    assert f"good against before: {why}." in text_of(app)
+    assert "before is the only finished run on old" in text_of(app)
+
+
+def test_a_run_on_an_older_dataset_of_that_name_is_not_the_only_one(workspace, dataset, three):
+    shutil.rmtree(dataset.folder)
+    anew = make_dataset(dataset.folder, {"train": 14, "validation": 63, "test": 7}, seed=3)
+    write_finished_run(workspace, "newest", anew)
+    run_folder.set_baseline(workspace, "newest")
+    assert "newest cannot be compared with the other finished runs: 100.0 %" in text_of(open_page("runs"))
+
+
+def test_the_baseline_stays_first_and_the_others_are_measured_by_it(three):
+    app = open_page("runs", run="good")
+    button(app, "Set as baseline").click().run()
+    assert not app.exception
+    table = cells(app)
+    assert table.index[0] == "good"
+    assert table.loc["good", "vs baseline"] == "baseline"
+    assert table.loc["poor", "vs baseline"].startswith("-54.3 ± ")
+    assert table.loc["fine", "vs baseline"].startswith("+1.4 ± ")
+    assert table.loc["fine", "vs baseline"].endswith("within noise")
+    assert button(app, "Set as baseline").disabled
+
+
+def test_chosen_runs_are_laid_over_each_other_with_the_settings_that_differ(three):
+    app = open_page("runs", compare=["poor", "good"])
+    assert app.multiselect(key="compare").value == ["poor", "good"]
+    settings = app.dataframe[1].value.set_index("setting")
+    assert settings.loc["dropout", ["poor", "good"]].tolist() == ["0.3", "0.1"]
+    assert len(settings) == 1
+    assert "points on 70 validation images" in text_of(app)
+    app.multiselect(key="compare").set_value([]).run()
+    assert len(app.dataframe) == 1
+
+
+def test_a_link_to_runs_that_are_gone_opens_the_page(three):
+    app = open_page("runs", compare=["gone", "good"], run="gone")
+    assert set(app.multiselect(key="compare").value) <= {"good"}
+
+
+def test_curves_of_runs_are_told_apart_without_the_colours_of_emotions():
+    curves = [RunCurves(f"run-{i}", [0.5, 0.6], [1.0, 0.9], baseline=i == 0) for i in range(6)]
+    for theme in ("light", "dark"):
+        lines = [trace.line for trace in run_overlay(curves, theme).data[:6]]
+        assert len({line.color for line in lines}) == 6
+        assert len({line.dash for line in lines[1:]}) == 5
+        assert not set(RUN_COLOURS[theme]) & set(PALETTES[theme].values())
+
+
+def test_names_beside_curves_that_end_together_do_not_lie_on_each_other():
+    curves = [RunCurves(f"run-{i}", [0.3, 0.6], [1.0, 0.9]) for i in range(6)]
+    figure = run_overlay(curves, "light")
+    low, high = figure.layout.yaxis.range
+    places = sorted(note.ay for note in figure.layout.annotations[:6])
+    assert min(b - a for a, b in itertools.pairwise(places)) > 0.08 * (high - low)
+    assert low < places[0] < places[-1] < high
+
+
+def test_damaged_runs_are_rows_too(workspace, dataset, three):
+    for name, damage in {
+        "no-settings": lambda run: (run / "config.yaml").write_text("{"),
+        "no-answers": lambda run: (run / "predictions-validation.parquet").write_text("{"),
+        "no-job": lambda run: (run / "job.json").write_text("{"),
+        "no-curves": lambda run: (run / "events.jsonl").write_text('{"type": "epoch"}\n'),
+        "nothing": lambda run: [path.unlink() for path in run.glob("*") if path.is_file() and path.name != "job.json"],
+    }.items():
+        damage(write_finished_run(workspace, name, dataset))
+    run_folder.set_baseline(workspace, "good")
+    app = open_page("runs", compare=["no-settings", "no-answers", "no-job", "no-curves", "nothing", "good"])
+    table = cells(app)
+    assert len(table) == 8
+    assert table.loc["no-settings", "State"] == "Done · settings damaged"
+    assert table.loc["no-answers", "vs baseline"] == "no answers to compare"
+    for name in table.index:
+        assert not app.selectbox(key="run").set_value(name).run().exception
+
+
+def test_a_run_whose_dataset_is_gone_is_shown(dataset, three):
+    shutil.rmtree(dataset.folder)
+    assert cells(open_page("runs")).loc["good", "State"] == "Done · dataset gone"
+
+
+def test_rename_is_followed_by_what_was_chosen(workspace, three):
+    app = open_page("runs", run="good", compare=["good", "poor"])
+    app.text_input(key="rename-good").set_value("better").run()
+    button(app, "Rename it").click().run()
+    assert not app.exception
+    assert app.selectbox(key="run").value == "better"
+    assert app.multiselect(key="compare").value == ["better", "poor"]
+    assert "better" in cells(app).index
+
+
+def test_a_name_that_is_taken_is_told(workspace, three):
+    app = open_page("runs", run="good")
+    app.text_input(key="rename-good").set_value("poor").run()
+    button(app, "Rename it").click().run()
+    assert "There is a run named 'poor' already" in text_of(app)
+    assert (workspace.runs / "good").is_dir()
+
+
+def test_notes_are_kept_and_shown_behind_more_columns(three):
+    app = open_page("runs", run="good")
+    app.text_area(key="note-good").set_value("Less dropout.").run()
+    button(app, "Save").click().run()
+    app.toggle(key="more_columns").set_value(True).run()
+    assert cells(app).loc["good", "Note"] == "Less dropout."
+    assert cells(app).loc["good", "Disk"] == "2 MB, checkpoints 2"
+
+
+@pytest.mark.parametrize(("answer", "left"), [("Delete it", {"poor", "fine"}), ("Keep it", {"good", "poor", "fine"})])
+def test_delete_asks_and_says_what_is_lost(workspace, three, answer, left):
+    run_folder.set_baseline(workspace, "good")
+    app = open_page("runs", run="good")
+    button(app, "Delete").click().run()
+    text = text_of(app)
+    assert "its model" in text
+    assert "it is the baseline now" in text
+    assert "MB are freed" in text
+    app.session_state["runs_delete"] = "good"  # the browser runs the dialog alone; here the whole page runs
+    button(app, answer).click().run()
+    assert not app.exception
+    assert set(cells(app).index) == left
+    assert answer not in [found.label for found in app.button]
+
+
+def test_whoever_left_the_question_to_delete_is_not_asked_again(three):
+    app = open_page("runs", run="good")
+    button(app, "Delete").click().run()
+    assert "Delete it" in [found.label for found in app.button]
+    app.switch_page("../pages/about.py").run()
+    app.switch_page("../pages/runs.py").run()
+    assert "Delete it" not in [found.label for found in app.button]
+
+
+def test_a_run_at_work_is_neither_renamed_nor_deleted(workspace, three):
+    job = Job(workspace.run("good"))
+    lock = job.take_lock()
+    try:
+        job.write_status(job.status().model_copy(update={"state": "running"}))
+        app = open_page("runs", run="good")
+        assert cells(app).loc["good", "State"] == "Running 2/24"
+        assert button(app, "Delete").disabled
+    finally:
+        supervisor.os.close(lock)
+
+
+def test_checkpoints_of_finished_runs_are_freed_once_it_is_confirmed(workspace, three):
+    job = Job(workspace.run("poor"))
+    job.write_status(job.status().model_copy(update={"state": "stopped"}))
+    app = open_page("runs")
+    popover = next(block for block in app.get("popover") if block.proto.popover.label.startswith("Delete checkpoints"))
+    assert popover.proto.popover.label == "Delete checkpoints of 2 finished runs, 4 MB"
+    assert "Models, curves and scores stay" in popover.markdown[0].value
+    popover.button[0].click().run()
+    assert {path.parts[-3] for path in workspace.runs.rglob("*.npz")} == {"poor"}
+    assert "Delete them" not in [found.label for found in app.button]
+
+
+def test_repeat_with_changes_opens_the_form_with_the_settings_of_the_run(workspace, dataset, three):
+    app = open_page("train", repeat="good", dataset="faces")
+    assert "Begins with the settings of good" in text_of(app).replace("*", "")
+    assert "--preset compact" in app.code[0].value
+    assert "--set dropout=0.1" in app.code[0].value
+    assert app.code[0].value.count("--set") == 1
+    app.number_input(key="set-good/compact-phases.0.epochs").set_value(3).run()
+    assert "--set phases.0.epochs=3" in app.code[0].value
+    button(app, "Start training").click().run()
+    assert not app.exception
+    started = Job(workspace.run("good-1"))
+    supervisor.stop(started, grace=60)
+    config = read_config(started.folder / "config.yaml")
+    assert (config.dropout, config.total_epochs) == (0.1, 3)
+    assert app.selectbox(key="run").value == "good-1"
+
+
+def test_repeat_of_a_run_that_is_gone_opens_the_usual_form(dataset):
+    app = open_page("train", repeat="gone")
+    assert "No run named 'gone'" in text_of(app)
+    assert "--preset compact" in app.code[0].value
+
+
+def test_a_link_to_repeat_what_cannot_be_a_run_is_one_sentence(dataset):
+    app = open_page("train", repeat="x" * 5000)
+    assert [error.value for error in app.error] == ["No run has the name that is in this link."]
+    assert "--preset compact" in app.code[0].value

@@ -1,0 +1,108 @@
+"""``python -m fer_core data``, as its users call it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fer_core.data.prepare import prepare
+from fer_core.emotions import EMOTIONS
+from fer_core.jobs.store import Job, list_jobs
+
+from ...conftest import ROOT
+from ..command_line import call as run
+from ..data.pictures import class_folders, make_zip, png
+
+
+def call(*words: object, cwd=None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fer_core", "data", *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # also from another folder
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return make_zip(tmp_path / "fer2013.zip", class_folders(train=6, test=2))
+
+
+AUDIT_KEYS = {"exact_groups", "redundant", "conflicting_groups", "constant", "cross_split"}
+
+
+def test_prepare_balance_and_audit_print_their_documents(archive, workspace):
+    prepared = call("prepare", archive, "--out", "mine", "--json")
+    assert prepared.returncode == 0, prepared.stderr
+    document = json.loads(prepared.stdout)
+    assert set(document) == {"counts", "audit", "seconds"}
+    assert set(document["audit"]) == AUDIT_KEYS | {"reexports", "sources"}
+    assert set(document["audit"]["sources"]["fer2013"]) == AUDIT_KEYS
+    assert document["audit"]["cross_split"]["train/test"] == {"exact": 0, "near": 0, "mirrored": 0, "any": 0}
+    assert list(document["counts"]["cleaned"]["train"]) == list(EMOTIONS)
+    (job,) = list_jobs(workspace.jobs)
+    assert (job.name, job.spec().kind, str(job.state())) == ("prepare-mine-1", "prepare", "done")
+    assert job.status().result["dataset"] == str(workspace.datasets / "mine")
+
+    balanced = call("balance", "mine", "--out", "even", "--target-of", "disgusted=9", "--json")
+    assert balanced.returncode == 0, balanced.stderr
+    assert json.loads(balanced.stdout)["counts"]["balanced"]["train"]["disgust"] == 9
+
+    for what in ("mine", archive):
+        audited = json.loads(call("audit", what, "--json").stdout)
+        assert set(audited) == {"counts", "audit", "seconds"}
+
+
+def test_a_detached_prepare_is_a_job_that_can_be_run_again_from_anywhere(archive, workspace):
+    started = call("prepare", archive.name, "--out", "mine", "--detach", cwd=archive.parent)
+    assert started.returncode == 0, started.stderr
+    job = Job.open(workspace.jobs / started.stdout.strip())
+    assert str(archive) in " ".join(job.spec().arguments)
+    deadline = time.monotonic() + 60
+    while job.state().alive and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert str(job.state()) == "done", job.log_tail()
+    assert (workspace.datasets / "mine" / "dataset.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["prepare", "nowhere.zip", "--out", "x"], "no such file"),
+        (["prepare", "ARCHIVE", "--out", "x y"], "cannot be the name"),
+        (["prepare", "ARCHIVE", "--out", "x", "--policy", "anything"], "leak-free"),
+        (["prepare", "ARCHIVE", "--out", "x", "--val-fraction", "2"], "0.9"),
+        (["prepare", "ARCHIVE", "again=ARCHIVE", "again=ARCHIVE", "--out", "x"], "Two sources are named"),
+        (["balance", "nothing", "--out", "x"], "No prepared dataset"),
+        (["prepare", "ARCHIVE", "--out", "~nouser/x"], "no home folder of that user"),
+        (["prepare", "ARCHIVE", "--out", "./x\udcff"], "no UTF-8 text"),
+        (["audit", "~nouser/x"], "no home folder of that user"),
+        (["balance", "x", "--out", "y", "--target", "99999999999999"], "1000000"),
+        (["balance", "x", "--out", "y", "--cap", "99999999999999"], "1000000"),
+        (["audit", "nothing"], "neither a prepared dataset nor a file"),
+    ],
+)
+def test_wrong_calls_end_with_one_line_and_exit_code_2(archive, workspace, words, says):
+    done = call(*(word.replace("ARCHIVE", str(archive)) for word in words))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("target", ["disgust=99999999999999", "disgust=" + "9" * 5000, "disgust=many", "bored=5"])
+def test_a_senseless_target_of_a_class_is_refused(archive, workspace, capfd, target):
+    prepare([str(archive)], workspace.datasets / "mine")
+    code, _, err = run(capfd, "data", "balance", "mine", "--out", "even", "--target-of", target)
+    assert code == 2
+    assert "N from 1 to 1,000,000" in err
+    assert list_jobs(workspace.jobs) == []
+
+
+def test_what_cannot_be_used_is_said(tmp_path, workspace):
+    files = class_folders(train=4, test=2) | {"train/happy/torn.png": png(1)[:100]}
+    done = call("prepare", make_zip(tmp_path / "a.zip", files), "--out", "mine")
+    assert done.returncode == 0
+    assert "train/happy/torn.png" in done.stderr

@@ -1,0 +1,168 @@
+"""The commands that compare and tidy up runs, as a user at a terminal calls them."""
+
+import io
+import json
+import os
+import shutil
+
+import pytest
+
+from fer_core.jobs.store import Job, JobStatus
+from tests.unit.command_line import call
+from tests.unit.runs import write_finished_run
+from tests.unit.training.conftest import make_dataset
+
+
+@pytest.fixture
+def dataset(workspace):
+    return make_dataset(workspace.datasets / "tiny", {"train": 14, "validation": 70, "test": 7})
+
+
+@pytest.fixture
+def two(workspace, dataset):
+    write_finished_run(workspace, "a", dataset, wrong=range(40))
+    write_finished_run(workspace, "b", dataset, wrong=range(30, 40), changes=["dropout=0.1"])
+
+
+def test_compare_says_the_difference_and_the_settings(capfd, two):
+    code, out, _ = call(capfd, "runs", "compare", "a", "b")
+    assert code == 0
+    assert "+42.9 ± " in out
+    assert "points on 70 shared images (only this one right: 30, only a: 0)" in out
+    assert out.splitlines()[-1].split() == ["dropout", "0.3", "0.1"]
+
+
+def test_compare_as_json(capfd, two):
+    code, out, _ = call(capfd, "runs", "compare", "b", "a", "--json")
+    document = json.loads(out)
+    assert (code, document["baseline"]) == (0, "b")
+    found = document["runs"][1]["difference"]
+    assert (found["n"], found["only_first_right"], found["only_this_right"]) == (70, 30, 0)
+    assert found["ci95"][0] < found["accuracy"] < found["ci95"][1] < 0
+    assert not found["within_noise"]
+    assert document["runs"][0]["difference"] is None
+    assert document["settings"] == {"dropout": {"b": 0.1, "a": 0.3}}
+
+
+def test_a_small_difference_is_called_noise(capfd, workspace, dataset):
+    write_finished_run(workspace, "a", dataset, wrong=[0, 1])
+    write_finished_run(workspace, "b", dataset, wrong=[2])
+    _, out, _ = call(capfd, "runs", "compare", "a", "b")
+    assert "within noise" in out
+    assert "All settings are the same." in out
+
+
+def test_what_cannot_be_compared_says_so(capfd, workspace, two):
+    other = make_dataset(workspace.datasets / "other", {"train": 7, "validation": [3] * 7, "test": 7}, seed=2)
+    write_finished_run(workspace, "c", other, wrong=[0])
+    (workspace.run("b") / "predictions-validation.parquet").unlink()
+    code, out, _ = call(capfd, "runs", "compare", "a", "b", "c")
+    assert code == 1
+    assert "no predictions here" in out.splitlines()[1]
+    shutil.rmtree(other.folder)
+    assert "cannot be compared: dataset other is gone or changed" in call(capfd, "runs", "compare", "a", "c")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "a"], "Name at least two different runs"),
+        (["compare", "a", "a"], "Name at least two different runs"),
+        (["compare", "a", "nope"], "No run named 'nope'"),
+        (["rename", "a", "b"], "There is a run named 'b' already"),
+        (["delete", "nope", "--yes"], "No run named 'nope'"),
+        (["free"], "or give --all"),
+        (["free", "a", "--all"], "or give --all"),
+    ],
+)
+def test_a_wrong_call_is_one_line(capfd, two, arguments, said):
+    code, out, err = call(capfd, "runs", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_training_does_not_take_the_name_of_a_model(capfd, workspace, dataset):
+    code, out, err = call(capfd, "train", "tiny", "--name", "fer2013-compact")
+    assert (code, out) == (2, "")
+    assert "There is a model named 'fer2013-compact' already" in err
+    assert not workspace.runs.exists()
+
+
+def test_rename(capfd, workspace, two):
+    code, _, err = call(capfd, "runs", "rename", "a", "c")
+    assert (code, err) == (0, "a is now called c.\n")
+    assert not (workspace.runs / "a").exists()
+    assert call(capfd, "runs", "show", "c")[0] == 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("answer", "left"), [("n\n", {"a", "b"}), ("", {"a", "b"}), ("y\n", {"b"})])
+def test_delete_asks(capfd, workspace, two, monkeypatch, answer, left):
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    call(capfd, "runs", "delete", "a")
+    assert {path.name for path in workspace.runs.iterdir()} == left
+
+
+def test_where_nobody_can_be_asked_delete_wants_a_yes(capfd, workspace, two, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    code, out, err = call(capfd, "runs", "delete", "a", "b", "--json")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "Add --yes" in err
+    assert len(list(workspace.runs.iterdir())) == 2
+
+
+@pytest.fixture
+def b_at_work(workspace, two):
+    job = Job(workspace.run("b"))
+    lock = job.take_lock()
+    job.write_status(JobStatus(state="running"))
+    yield
+    os.close(lock)
+
+
+@pytest.mark.parametrize(("action", "done"), [(["delete", "--yes"], "Deleted a"), (["free"], "checkpoints of a")])
+def test_what_fails_is_told_and_the_rest_is_done(capfd, workspace, b_at_work, action, done):
+    code, out, err = call(capfd, "runs", *action, "b", "a")
+    assert (code, out) == (1, "")
+    assert "b is at work" in err
+    assert done in err
+    assert [path.parts[-3] for path in workspace.runs.rglob("*.npz")] == ["b"]
+
+
+@pytest.mark.parametrize("action", [["delete", "--yes"], ["free"]])
+def test_what_fails_is_in_the_json_with_its_reason(capfd, b_at_work, action):
+    code, out, _ = call(capfd, "runs", *action, "a", "b", "--json")
+    document = json.loads(out)
+    assert code == 1
+    assert list(document["runs"]) == ["a"]
+    assert document["freed_bytes"] == document["runs"]["a"] > 1_900_000
+    assert list(document["failed"]) == ["b"]
+    assert "b is at work" in document["failed"]["b"]
+
+
+@pytest.mark.parametrize("action", [["delete", "--yes"], ["free"]])
+def test_a_name_that_is_no_run_stops_before_anything_is_done(capfd, workspace, two, action):
+    code, out, err = call(capfd, "runs", *action, "a", "nope")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "No run named 'nope'" in err
+    assert len(list(workspace.runs.rglob("*.npz"))) == 2
+
+
+def test_delete_several_without_asking(capfd, workspace, two):
+    code, out, _ = call(capfd, "runs", "delete", "a", "b", "--yes", "--json")
+    assert code == 0
+    assert json.loads(out)["freed_bytes"] > 4_000_000
+    assert list(workspace.runs.iterdir()) == []
+
+
+def test_free_says_what_is_freed(capfd, workspace, two):
+    code, _, err = call(capfd, "runs", "free", "--all")
+    assert code == 0
+    assert "Deleted the checkpoints of a: 1.9 MB freed." in err
+    assert not any(workspace.runs.rglob("*.npz"))
+    assert "nothing to free" in call(capfd, "runs", "free", "--all")[2]

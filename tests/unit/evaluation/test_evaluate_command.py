@@ -1,0 +1,171 @@
+"""``evaluate`` as a user at a terminal sees it, on drawn faces."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fer_core.data.demo import draw_demo
+from fer_core.data.prepare import PrepareConfig, prepare
+from fer_core.emotions import EMOTIONS
+from fer_core.evaluation.predictions import origin_of, predictions_file, read_predictions
+from fer_core.evaluation.report import report_of
+from fer_core.inference.served import ModelCard, find_model
+from fer_core.jobs import supervisor
+from fer_core.jobs.state import JobState
+from fer_core.jobs.store import Job, list_jobs
+from tests.unit.command_line import call
+from tests.unit.runs import write_run
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    return draw_demo(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module", params=["leak-free", "as-published"])
+def prepared(request, archives, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared") / request.param
+    return prepare([str(path) for path in archives], folder, PrepareConfig(policy=request.param))
+
+
+@pytest.fixture
+def run(workspace, prepared):
+    return write_run(workspace, "bright", prepared)
+
+
+def _evaluate(capfd, *arguments):
+    code, out, err = call(capfd, "evaluate", *arguments, "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    about = {key: document.pop(key) for key in ("model", "data", "split")}
+    assert all(about.values())
+    return document, err
+
+
+def test_validation_comes_first_and_reveals_nothing(capfd, workspace, run, prepared):
+    report, _ = _evaluate(capfd, "bright", prepared.folder)
+    assert report["n"] == sum(prepared.counts()["validation"].values())
+    assert sum(map(sum, report["confusion_matrix"])) == report["n"]
+    assert not (workspace.root / "test_reveals.jsonl").exists()
+    table = read_predictions(run / "predictions-validation.parquet")
+    assert (table["label"] == table["predicted"]).mean() == pytest.approx(report["accuracy"])
+    assert table["path"].tolist() == prepared.table("validation")["path"].tolist()
+
+
+def test_leak_free_is_exact_on_the_models_own_dataset(capfd, run, prepared):
+    report, _ = _evaluate(capfd, "bright", prepared.folder, "--split", "test")
+    leak_free = report["leak_free"]
+    assert leak_free["n"] == report["n"] - prepared.info.leaked["test"]
+    assert "Exact" in leak_free["note"]
+    if prepared.info.contaminated:
+        assert leak_free["accuracy"] is None
+        assert "No image is left" in leak_free["note"]
+    else:
+        assert leak_free["accuracy"] == report["accuracy"]
+
+
+def test_looking_at_test_is_counted_printed_and_kept(capfd, run, prepared):
+    (run / "metrics.json").write_text('{"temperature": 1.0, "validation": {}}')
+    for times, words in ((1, "of 48 x 48 pixels have now been looked at once"), (2, "looked at 2 times")):
+        report, err = _evaluate(capfd, "bright", prepared.folder, "--split", "test")
+        assert words in err
+        card = ModelCard.model_validate_json((run / "model_card.json").read_bytes())
+        assert card.test_reveals == times
+        assert card.metrics["test"].accuracy == report["accuracy"]
+        assert card.notes == ["The epoch was chosen on validation."]
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert metrics == {"temperature": 1.0, "validation": {}, "test": report}
+    assert len(read_predictions(run / "predictions-test.parquet")) == report["n"]
+
+
+def test_the_same_pictures_at_another_size_are_counted_anew(capfd, workspace, run, prepared, archives, tmp_path):
+    _evaluate(capfd, "bright", prepared.folder, "--split", "test")
+    config = PrepareConfig(policy=prepared.info.config["policy"], size=64)
+    large = prepare([str(path) for path in archives], tmp_path / "large", config)
+    _, err = _evaluate(capfd, "bright", large.folder, "--split", "test")
+    assert "of 64 x 64 pixels have now been looked at once" in err
+
+
+def test_a_raw_archive_is_read_as_test_and_writes_nothing_into_the_run(capfd, run, prepared, archives):
+    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    report, err = _evaluate(capfd, "bright", archives[0])
+    assert report["n"] == sum(prepared.counts()["test"].values())
+    assert "looked at once" in err
+    assert {file.name: file.read_bytes() for file in run.iterdir()} == before
+    note = report["leak_free"]["note"]
+    assert "Approximate" in note  # the dataset lies outside the workspace, so only fingerprints are known
+
+
+def test_a_raw_archive_is_exact_where_the_training_dataset_is_in_the_workspace(
+    capfd, workspace, run, prepared, archives
+):
+    shutil.copytree(prepared.folder, workspace.datasets / prepared.name)
+    raw, _ = _evaluate(capfd, "bright", f"raw={archives[0]}")
+    own, err = _evaluate(capfd, "bright", prepared.name, "--split", "test")
+    assert raw == own
+    assert "looked at 2 times" in err  # the same pictures are the same test
+
+
+def test_predictions_on_another_dataset_are_kept_apart_from_the_run(
+    capfd, workspace, run, prepared, archives, tmp_path
+):
+    config = PrepareConfig(policy=prepared.info.config["policy"], seed=7)
+    other = prepare([str(path) for path in archives], tmp_path / "other", config)
+    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    report, _ = _evaluate(capfd, "bright", other.folder)
+    assert {file.name: file.read_bytes() for file in run.iterdir()} == before
+    served = find_model("bright", workspace)
+    assert served.results(workspace.evaluations, prepared.info.fingerprint) == run
+    table = read_predictions(
+        predictions_file(served.results(workspace.evaluations, other.info.fingerprint), "validation")
+    )
+    assert report_of(table).model_dump(mode="json") == report  # everything can be read back from the predictions
+    assert origin_of(table).dataset == "other"
+
+
+def test_an_evaluation_is_a_job(capfd, workspace, run, prepared):
+    _evaluate(capfd, "bright", prepared.folder)
+    job = list_jobs(workspace.jobs)[0]
+    assert (job.kind, job.state()) == ("evaluate", JobState.DONE)
+    assert "bright on" in job.status().message
+    code, out, _ = call(capfd, "evaluate", "bright", prepared.folder, "--detach", "--json")
+    assert code == 0
+    detached = Job(Path(json.loads(out)["folder"]))
+    assert supervisor.wait(detached, 60)
+    assert detached.state() is JobState.DONE, detached.log_tail()
+    assert detached.status().message == job.status().message
+
+
+def test_a_bare_model_file_knows_nothing_of_leaks_and_says_so(capfd, run, prepared, tmp_path):
+    shutil.copy(run / "model.onnx", tmp_path / "mine.onnx")
+    report, _ = _evaluate(capfd, tmp_path / "mine.onnx", prepared.folder)
+    assert report["leak_free"]["accuracy"] is None
+    assert "Not known" in report["leak_free"]["note"]
+
+
+def test_the_terminal_shows_both_accuracies_and_every_class(capfd, run, prepared):
+    code, out, _ = call(capfd, "evaluate", "bright", prepared.folder)
+    assert code == 0
+    assert "Accuracy" in out
+    assert "Never seen in train" in out
+    assert all(row in out for row in (*EMOTIONS, "macro avg", "Confusion matrix"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope", "."], "No model named or at 'nope'"),
+        (["bright", "nope"], "No prepared dataset named or at 'nope'"),
+        (["~nouser/a.onnx", "."], "no home folder of that user"),
+        (["bright", "~nouser/faces"], "no home folder of that user"),
+        (["bright", "./nope.zip"], "nope.zip: no such file or folder"),
+        (["bright", ".", "--split", "train"], "Invalid value for '--split'"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_two(capfd, run, arguments, message):
+    code, out, err = call(capfd, "evaluate", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[-1]
+    assert "Traceback" not in err

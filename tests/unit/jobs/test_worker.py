@@ -1,0 +1,141 @@
+"""A worker in a real process: stopped, killed, failing, and started twice."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fer_core.errors import JobError, SourceError, Stopped
+from fer_core.jobs import supervisor
+from fer_core.jobs.state import JobState
+from fer_core.jobs.store import Job
+from fer_core.jobs.worker import work
+
+ROOT = Path(__file__).parents[3]
+
+COUNTING = """
+import sys, time
+from pathlib import Path
+from fer_core.jobs.worker import work
+with work(Path(sys.argv[1]), "count", "c-1", []) as worker:
+    for number in range(100_000):
+        worker("Counting", number, 100_000)
+        time.sleep(0.005)
+"""
+
+
+def wait_for(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def counting(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", COUNTING, str(tmp_path)], cwd=ROOT, start_new_session=True)
+    job = Job(tmp_path / "c-1")
+    wait_for(lambda: job.status().done > 2)
+    yield job, process
+    process.kill()
+    process.wait()
+
+
+def test_stop_request_ends_it_and_it_says_so(counting):
+    job, process = counting
+    assert job.state() is JobState.RUNNING
+    assert supervisor.stop(job) is JobState.STOPPED
+    assert process.wait(10) != 0
+    assert "counting" in job.status().message
+
+
+def test_kill_is_seen_as_crash_even_while_the_process_is_a_zombie(counting):
+    job, process = counting
+    os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: not job.lock_held())
+    assert process.returncode is None  # not reaped yet
+    assert job.state() is JobState.CRASHED
+
+
+def test_terminate_signal_stops_it_cleanly(counting):
+    job, _ = counting
+    supervisor.terminate(job)
+    wait_for(lambda: not job.lock_held())
+    assert job.state() is JobState.STOPPED
+
+
+def test_forced_stop_kills_a_worker_that_does_not_listen(counting):
+    job, process = counting
+    os.kill(process.pid, signal.SIGSTOP)
+    assert supervisor.stop(job, grace=0.2, force=True) is JobState.CRASHED
+
+
+def test_a_running_job_is_not_started_twice(counting):
+    job, _ = counting
+    with pytest.raises(JobError, match="already running"):
+        supervisor.start(job, ["jobs", "list"])
+    with (
+        pytest.raises(JobError, match="already running"),
+        work(job.folder.parent, "count", job.name, [], resume=True),
+    ):
+        pass
+
+
+def test_a_worker_that_fails_before_its_work_begins_says_why(tmp_path):
+    job = supervisor.launch(tmp_path, "prepare", "p-1", ["data", "prepare", "/no/such.zip", "--out", "x"])
+    wait_for(lambda: not job.lock_held())
+    assert job.state() is JobState.FAILED
+    assert "/no/such.zip: no such file or folder" in job.status().message
+
+
+def test_a_lock_that_was_not_handed_over_is_taken(tmp_path, monkeypatch):
+    job = Job.create(tmp_path, "count", "c-1", [])
+    monkeypatch.setenv("FER_JOB_FOLDER", str(job.folder))
+    monkeypatch.setenv("FER_JOB_LOCK_FD", "999")
+    with work(tmp_path, "count", "c-1", []):
+        assert job.lock_held()
+    assert job.state() is JobState.DONE
+
+
+def test_failure_keeps_its_message(tmp_path):
+    with pytest.raises(SourceError), work(tmp_path, "prepare", "p-1", []):
+        raise SourceError("a.zip: not a zip file.")
+    job = Job(tmp_path / "p-1")
+    assert job.state() is JobState.FAILED
+    assert job.status().message == "a.zip: not a zip file."
+
+
+def test_a_full_disk_is_told_in_words(tmp_path):
+    with pytest.raises(Exception, match="disk is full"), work(tmp_path, "prepare", "p-1", []):
+        raise OSError(28, "No space left on device", str(tmp_path / "x"))
+
+
+def test_stop_file_of_the_last_attempt_does_not_stop_the_next(tmp_path):
+    with contextlib.suppress(Stopped), work(tmp_path, "count", "c-1", []) as worker:
+        (tmp_path / "c-1" / "stop").touch()
+        worker("Counting", 1, 2)
+    assert Job(tmp_path / "c-1").state() is JobState.STOPPED
+    with work(tmp_path, "count", "c-1", [], resume=True) as worker:
+        worker("Counting", 2, 2)
+    assert Job(tmp_path / "c-1").state() is JobState.DONE
+
+
+def test_torn_last_event_is_ignored(tmp_path):
+    job = Job.create(tmp_path, "count", "c-1", [])
+    job.append_event({"type": "phase", "phase": "a"})
+    with (job.folder / "events.jsonl").open("ab") as file:
+        file.write(b'{"type": "pha')
+    assert [event["type"] for event in job.events()] == ["phase"]
+    job.append_event({"type": "resumed"})  # the next worker goes on in a line of its own
+    assert [event["type"] for event in job.events()] == ["phase", "resumed"]
+
+
+def test_damaged_status_reads_as_crashed(tmp_path):
+    job = Job.create(tmp_path, "count", "c-1", [])
+    (job.folder / "status.json").write_bytes(b'{"state": "run')
+    assert job.state() is JobState.CRASHED

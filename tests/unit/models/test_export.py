@@ -1,0 +1,126 @@
+"""The served graph answers as the network does, and its gradient is the one that backpropagation gives."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from fer_core.errors import ModelError
+
+SHAPE = (24, 24, 1)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (5, *SHAPE)).astype(np.uint8)
+
+
+def network(chain=None):
+    """A network with a trained look: statistics and weights that are not those of the start."""
+    import keras
+    from keras import layers
+
+    from fer_core.models.architectures import build
+
+    keras.utils.set_random_seed(0)
+    if chain is None:
+        model = build("compact", SHAPE, dropout=0.3)
+    else:
+        image = keras.Input(SHAPE, dtype="uint8", name="image")
+        x = layers.Conv2D(6, 3, activation="relu", name="features")(layers.Rescaling(1 / 255)(image))
+        x = layers.GlobalAveragePooling2D(name="pooled")(x)
+        for layer in chain():
+            x = layer(x)
+        model = keras.Model(image, x)
+    rng = np.random.default_rng(0)
+    model.set_weights([w * (1 + 0.1 * rng.standard_normal(w.shape)) for w in model.get_weights()])
+    return model
+
+
+def published_head():
+    """The chain of the recipe `resnet50v2`, smaller."""
+    from keras import layers
+
+    return [
+        layers.BatchNormalization(),
+        layers.Dense(16, activation="relu"),
+        layers.Dropout(0.5),
+        layers.BatchNormalization(),
+        layers.Dense(8, activation="relu"),
+        layers.Dropout(0.3),
+        layers.Dense(7),
+    ]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, images):
+    from fer_core.models.export import export_onnx
+
+    model, file = network(), tmp_path_factory.mktemp("export") / "model.onnx"
+    export_onnx(model, 1.7, file, images)
+    return model, onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+
+def test_the_file_has_the_names_and_shapes_of_the_contract(exported):
+    _, session = exported
+    (image,) = session.get_inputs()
+    assert (image.name, image.type, image.shape) == ("image", "tensor(uint8)", ["N", *SHAPE])
+    shapes = {output.name: output.shape for output in session.get_outputs()}
+    assert shapes == {"probabilities": ["N", 7], "features": ["N", 2, 2, 256], "gradient": ["N", 7, 256]}
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_the_file_answers_as_the_network(exported, images, n):
+    model, session = exported
+    logits = model.predict_on_batch(images[:n]) / 1.7
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    (probabilities,) = session.run(["probabilities"], {"image": images[:n]})
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("chain", [None, published_head], ids=["compact", "published"])
+def test_the_gradient_is_the_one_of_backpropagation(images, chain):
+    import keras
+    import tensorflow as tf
+
+    from fer_core.models.architectures import POOLED, head
+    from fer_core.models.serving import ServingModel
+
+    model = network(chain)
+    pooled = tf.convert_to_tensor(keras.Model(model.inputs, model.get_layer(POOLED).output).predict_on_batch(images))
+    with tf.GradientTape() as tape:
+        tape.watch(pooled)
+        x = pooled
+        for layer in head(model):
+            x = layer(x)
+    expected = tape.batch_jacobian(x, pooled)
+    _, _, gradient = ServingModel(model, temperature=2.0).predict_on_batch(images)
+    np.testing.assert_allclose(gradient, expected, atol=2e-6, rtol=1e-5)
+
+
+def test_a_head_whose_gradient_is_not_known_is_refused(images):
+    from keras import layers
+
+    from fer_core.models.serving import ServingModel
+
+    model = network(lambda: [layers.Dense(7, activation="tanh", name="curved")])
+    with pytest.raises(ModelError, match=r"'curved' \(Dense\) is not known"):
+        ServingModel(model)(images)
+
+
+def test_a_file_that_answers_otherwise_is_not_written(tmp_path, images, monkeypatch):
+    from fer_core.models import export
+
+    def forget_a_weight(graph, names, expected):
+        name_outputs(graph, names, expected)
+        weight = max(graph.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+        weight.raw_data = bytes(len(weight.raw_data))
+
+    name_outputs = export._name_outputs
+    monkeypatch.setattr(export, "_name_outputs", forget_a_weight)
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"the previous model")
+    with pytest.raises(ModelError, match="differs from the trained one"):
+        export.export_onnx(network(), 1.0, file, images)
+    assert file.read_bytes() == b"the previous model"
+    assert list(tmp_path.iterdir()) == [file]

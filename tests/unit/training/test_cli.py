@@ -1,0 +1,110 @@
+"""``train``, ``runs`` and ``models`` as typed at a terminal."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+
+from fer_core.jobs.state import JobState
+from fer_core.jobs.store import Job, take_lock
+from fer_core.jobs.supervisor import stop
+
+from .conftest import make_dataset
+
+
+@pytest.fixture
+def fer(monkeypatch, capsys):
+    """Runs the command line in this process; returns its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        from fer_core.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["fer_core", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train"], "Name a dataset"),
+        (["train", "no-such-dataset"], "No prepared dataset named or at 'no-such-dataset'"),
+        (["train", "nowhere", "--preset=compact"], "No prepared dataset named or at 'nowhere'"),
+        (["train", "tiny", "--preset=compat"], "Did you mean compact?"),
+        (["train", "tiny", "--preset=compact", "--set=phases.0.epoch=1"], "Did you mean phases.0.epochs"),
+        (["train", "tiny", "--preset=compact", "--set=phases.0.epochs=0"], "greater than or equal to 1"),
+        (["train", "tiny", "--preset=compact", "--name=a/b"], "cannot be the name of a run"),
+        (["train", "leaky", "--preset=compact"], "--allow-leaks"),
+        (["train", "--resume=nothing"], "No run named 'nothing'"),
+        (["train", "tiny", "--resume=nothing"], "--resume goes on with a run's own settings"),
+        (["runs", "show", "nothing"], "No run named 'nothing'"),
+        (["models", "show", "nothing"], "No model named or at 'nothing'"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_leaves_nothing(workspace, tiny, fer, arguments, said):
+    make_dataset(
+        workspace.datasets / "leaky", {"train": 7, "validation": 7, "test": 7}, leaked={"validation": 0, "test": 5}
+    )
+    code, out, err = fer(*arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert not workspace.runs.exists()
+
+
+def test_an_epoch_with_json_prints_one_document(workspace, tiny, fer):
+    options = ["--preset=compact", "--set=phases.0.epochs=1", "--set=threads=2", "--name=one", "--json"]
+    code, out, _ = fer("train", "tiny", *options)
+    document = json.loads(out)
+    assert (code, document["run"], document["state"]) == (0, "one", "done")
+    assert document["metrics"]["validation"]["n"] == 21
+
+    code, out, _ = fer("runs", "show", "one", "--json")
+    shown = json.loads(out)
+    assert (shown["epochs"], shown["total_epochs"], len(shown["history"])) == (1, 1, 1)
+    assert shown["config"]["dataset"]["name"] == "tiny"
+    assert any(event["type"] == "device" for event in Job(workspace.runs / "one").events())
+    assert json.loads(fer("runs", "list", "--json")[1])[0]["best"]["epoch"] == 0
+    assert "Validation" in fer("runs", "list")[1]
+    model, *bundled = json.loads(fer("models", "list", "--json")[1])
+    assert all(entry["bundled"] for entry in bundled)
+    assert (model["name"], model["bundled"], model["preset"]) == ("one", False, "compact")
+    assert json.loads(fer("models", "show", "one", "--json")[1])["input"] == {"height": 16, "width": 16, "channels": 1}
+
+    code, _, err = fer("train", "tiny", *options)
+    assert code == 2
+    assert "already" in err
+    code, _, err = fer("train", "--resume=one")
+    assert code == 2
+    assert "is finished" in err
+
+
+def test_the_network_of_a_preset(fer):
+    code, out, _ = fer("models", "show", "compact", "--json")
+    assert code == 0
+    assert json.loads(out) == {
+        "name": "compact",
+        "input": {"height": 48, "width": 48, "channels": 1},
+        "size_mib": 4.69,
+        "parameters": {"total": 1_230_503, "trainable": 1_227_623, "non_trainable": 2_880},
+    }
+
+
+def test_a_second_run_waits_for_the_device_and_can_be_stopped(workspace, tiny, fer):
+    workspace.root.mkdir(exist_ok=True)
+    device = take_lock(workspace.device_lock)
+    try:
+        code, out, _ = fer("train", "tiny", "--preset=compact", "--name=second", "--detach", "--json")
+        assert (code, json.loads(out)["run"]) == (0, "second")
+        job = Job(workspace.runs / "second")
+        while job.state().alive and job.status().phase != "Waiting for the training run that is on":
+            time.sleep(0.05)
+        assert job.state() is JobState.QUEUED
+        assert stop(job, grace=60) is JobState.STOPPED
+    finally:
+        os.close(device)
