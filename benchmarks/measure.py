@@ -24,6 +24,8 @@ from typing import Any, Final, TypeVar
 
 import psutil
 
+from fer_core.machine import usable_cores
+
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = Path(__file__).parent / "results"
 
@@ -176,9 +178,8 @@ def machine() -> str:
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = psutil.virtual_memory().total / 1e9
-    return f"{cores} cores of {model}, {memory:.0f} GB, load average {os.getloadavg()[0]:.2f} at the start"
+    return f"{usable_cores()} cores of {model}, {memory:.0f} GB, load average {os.getloadavg()[0]:.2f} at the start"
 
 
 def arguments(description: str, *, data: str, repeats: int) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""The page table. Started with ``streamlit run dashboard/app.py`` from the project's root."""
+"""The page table and the head of every page. Started with ``streamlit run dashboard/app.py`` from the root."""
 
 import sys
 from pathlib import Path
@@ -10,75 +10,37 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts this file's folder there, 
 import streamlit as st  # noqa: E402
 
 import dashboard.memory  # noqa: E402, F401
-from dashboard.components import sidebar_status  # noqa: E402
+
+CAPTIONS = {
+    "Overview": "From raw archives to a number you can defend.",
+    "Data": "What is in your archives, and what is in them twice.",
+    "Balance": "How many of each class the model will see, and which are copies.",
+    "Train": "Live curves; close the tab whenever you like.",
+    "Runs": "What you tried, and what it bought.",
+    "Evaluate": "Where the model is right, where it is wrong, and on which images.",
+    "Predict": "Faces in your pictures, and how sure the model is. Pictures stay on this machine.",
+    "About": "What the model is, what it must not be used for, and what this machine has.",
+}
+
+
+def entry(title: str, icon: str) -> st.Page:
+    name, first = title.lower(), title == "Overview"
+    return st.Page(
+        ROOT / f"pages/{name}.py",
+        title=title,
+        icon=f":material/{icon}:",
+        url_path=None if first else name,
+        default=first,
+        help=CAPTIONS[title],
+    )
+
 
 PAGES = {
-    "": [
-        st.Page(
-            ROOT / "pages/overview.py",
-            title="Overview",
-            icon=":material/home:",
-            default=True,
-            help="The five steps, what is done of them, and the next one.",
-        )
-    ],
-    "Data": [
-        st.Page(
-            ROOT / "pages/data.py",
-            title="Data",
-            url_path="data",
-            icon=":material/database:",
-            help="What is in your archives, and what is in them twice.",
-        ),
-        st.Page(
-            ROOT / "pages/balance.py",
-            title="Balance",
-            url_path="balance",
-            icon=":material/balance:",
-            help="How many of each class the model will see, and which are copies.",
-        ),
-    ],
-    "Model": [
-        st.Page(
-            ROOT / "pages/train.py",
-            title="Train",
-            url_path="train",
-            icon=":material/model_training:",
-            help="Start a training run and watch it live.",
-        ),
-        st.Page(
-            ROOT / "pages/runs.py",
-            title="Runs",
-            url_path="runs",
-            icon=":material/table_rows:",
-            help="What you tried, and what it bought.",
-        ),
-        st.Page(
-            ROOT / "pages/evaluate.py",
-            title="Evaluate",
-            url_path="evaluate",
-            icon=":material/grid_on:",
-            help="Where the model is right, where it is wrong, and on which images.",
-        ),
-    ],
-    "Try it": [
-        st.Page(
-            ROOT / "pages/predict.py",
-            title="Predict",
-            url_path="predict",
-            icon=":material/add_photo_alternate:",
-            help="Apparent expressions of the faces in your pictures.",
-        )
-    ],
-    " ": [  # a group of its own at the end, without a name
-        st.Page(
-            ROOT / "pages/about.py",
-            title="About",
-            url_path="about",
-            icon=":material/info:",
-            help="The model's card, its limits, privacy, and what this machine has.",
-        )
-    ],
+    "": [entry("Overview", "home")],
+    "Data": [entry("Data", "database"), entry("Balance", "balance")],
+    "Model": [entry("Train", "model_training"), entry("Runs", "table_rows"), entry("Evaluate", "grid_on")],
+    "Try it": [entry("Predict", "add_photo_alternate")],
+    " ": [entry("About", "info")],  # a group of its own at the end, without a name
 }
 
 page = st.navigation(PAGES)
@@ -89,6 +51,12 @@ st.set_page_config(
     initial_sidebar_state=240,  # pixels
 )
 st.logo(ROOT / "dashboard" / "logo.svg", size="large")
+st.title(page.title, anchor=False)
+st.caption(CAPTIONS[page.title])
+
+# What pages are made of takes a while to load for the first visitor: the head stands before.
+from dashboard.components import sidebar_status  # noqa: E402
+
 with st.sidebar:
     sidebar_status()
 page.run()

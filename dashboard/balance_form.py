@@ -7,7 +7,7 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard.components import duration, errors_shown, job_command, plain
+from dashboard.components import duration, job_command, plain
 from dashboard.prepare_form import free_name, launch_dataset_job
 from fer_core.data.balance import ClassPlan, expected_bytes
 from fer_core.data.config import MAX_TARGET, BalanceConfig, Recipe, default_recipe
@@ -99,10 +99,7 @@ def create_button(dataset: Dataset, config: BalanceConfig, plans: Mapping[str, C
     with st.expander("The same as a command", icon=":material/terminal:"):
         st.code(job_command([*arguments, "--out", name]), language="bash", wrap_lines=True)
     if start:
-        with errors_shown():
-            launch_dataset_job("balance", name, arguments)
-            del st.session_state["balance_name"]
-            st.rerun()
+        launch_dataset_job("balance", name, arguments, "balance_name")
 
 
 def _name(suggested: str) -> str:

@@ -1,4 +1,7 @@
-"""Every cache of the dashboard, each with a bound and a key that changes when the file does."""
+"""Every cache of the dashboard, each with a bound and a key that changes when the file does.
+
+What only some pages need is imported where it is used: the first page does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,23 @@ import numpy as np
 import streamlit as st
 
 from fer_core.data.dataset import Dataset
-from fer_core.data.demo import draw_face
-from fer_core.data.families import Family, preview_family, stored_family
 from fer_core.data.sources import FoundArchive, find_archives
-from fer_core.doctor import Report, examine
-from fer_core.evaluation.compare import PairedDifference
-from fer_core.evaluation.predictions import predictions_file, read_predictions
-from fer_core.evaluation.report import EvaluationReport, report_of
 from fer_core.inference.faces import Detector, load_detector
 from fer_core.inference.images import Picture, PictureResult, read_picture
 from fer_core.inference.predictor import Predictor
 from fer_core.jobs.store import Job
 from fer_core.preprocessing import Pixels
-from fer_core.training.comparison import compare_runs
-from fer_core.training.facts import RunFacts, read_facts
 from fer_core.training.runs import Run
 from fer_core.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fer_core.data.families import Family
+    from fer_core.doctor import Report
+    from fer_core.evaluation.compare import PairedDifference
+    from fer_core.evaluation.report import EvaluationReport
+    from fer_core.training.facts import RunFacts
 
 
 def _stamp(path: Path) -> float:
@@ -56,6 +57,8 @@ def table(opened: Dataset, split: str) -> pd.DataFrame:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _family(folder: Path, stamp: float, emotion: str, number: int, seed: int | None) -> Family | None:
+    from fer_core.data.families import preview_family, stored_family
+
     opened = _dataset(folder, stamp)
     rows = _table(folder, "train", stamp)
     if seed is None:
@@ -80,6 +83,9 @@ def copies(opened: Dataset) -> pd.DataFrame:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _predictions(file: Path, stamp: float) -> tuple[pd.DataFrame, EvaluationReport]:
+    from fer_core.evaluation.predictions import read_predictions
+    from fer_core.evaluation.report import report_of
+
     found = read_predictions(file)
     return found, report_of(found)
 
@@ -114,6 +120,8 @@ def archive_folders() -> tuple[Path, ...]:
 @st.cache_data(max_entries=64, show_spinner=False)
 def emotion_icon(emotion: str, size: int = 96) -> Pixels:
     """Our own drawn face of an expression."""
+    from fer_core.data.demo import draw_face
+
     return np.asarray(draw_face(emotion, seed=7, size=size), np.uint8)
 
 
@@ -146,6 +154,8 @@ def _stamps(*files: Path) -> tuple[float, ...]:
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _run_facts(folder: Path, stamps: tuple[float, ...]) -> RunFacts:
+    from fer_core.training.facts import read_facts
+
     return read_facts(Job(folder))
 
 
@@ -157,17 +167,23 @@ def run_facts(folder: Path) -> RunFacts:
 
 @st.cache_data(max_entries=2048, show_spinner=False)
 def _run_difference(a: Path, b: Path, stamps: tuple[float, ...]) -> PairedDifference | None:
+    from fer_core.training.comparison import compare_runs
+
     return compare_runs(Run(Job(a)), Run(Job(b)))
 
 
 def run_difference(a: Path, b: Path) -> PairedDifference | None:
     """The accuracy of run ``b`` against that of ``a`` on shared validation images; None where they share none."""
+    from fer_core.evaluation.predictions import predictions_file
+
     files = (predictions_file(folder, "validation") for folder in (a, b))
     return _run_difference(a, b, _stamps(*files, Workspace.default().datasets))
 
 
 @st.cache_data(max_entries=4, ttl=600, show_spinner="Looking at this machine")
 def _examination(root: Path) -> Report:
+    from fer_core.doctor import examine
+
     return examine(Workspace(root))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from dashboard.drawings import INK, face
 from fer_core.data.balance import ClassPlan
 from fer_core.emotions import CODES, EMOTIONS, PALETTES
 from fer_core.preprocessing import Pixels
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ACCENT: Final = {"light": "#0F6B6B", "dark": "#4FB8B0"}
-INK: Final = {"light": "#1B2226", "dark": "#E6EAED"}
 QUIET: Final = {"light": "#8A9499", "dark": "#7C868F"}
 MATRIX_RAMP: Final = {"light": ["#F4F6F6", "#6FB3AD"], "dark": ["#181E25", "#1F6F6C"]}
 """From none to all; one text colour reads on both ends."""
@@ -40,31 +40,6 @@ CONFIG: Final = {"displayModeBar": False, "scrollZoom": False}
 _DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _LABEL_ROOM: Final = 0.09  # of a panel's height: a line of text with its leading
 _LONGEST_LABEL: Final = 16  # characters
-
-
-def seven_bars(probabilities: Mapping[str, float], theme: str) -> go.Figure:
-    """Seven horizontal bars in fixed order on a fixed scale of 0 to 100; the highest solid, the others pale."""
-    top = max(EMOTIONS, key=lambda emotion: probabilities[emotion])
-    percent = [100 * probabilities[emotion] for emotion in EMOTIONS]
-    figure = go.Figure(
-        go.Bar(
-            x=percent,
-            y=[emotion.capitalize() for emotion in EMOTIONS],
-            orientation="h",
-            marker={
-                "color": [PALETTES[theme][emotion] for emotion in EMOTIONS],
-                "opacity": [1.0 if emotion == top else 0.4 for emotion in EMOTIONS],
-            },
-            text=[f"{value:.1f}" for value in percent],
-            textposition="outside",
-            textfont={"color": INK[theme]},
-            cliponaxis=False,
-            hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
-        )
-    )
-    figure.update_xaxes(range=[0, 112], visible=False, fixedrange=True)
-    figure.update_yaxes(autorange="reversed", fixedrange=True, ticksuffix="  ")
-    return _bare(figure, height=210)
 
 
 def training_curves(
@@ -414,29 +389,6 @@ def contact_sheet(pictures: Sequence[Pixels], words: Sequence[str]) -> go.Figure
     figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")
     _bare(figure, height=280)
     return figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
-
-
-def face(picture: Pixels, side: int = 144) -> Pixels:
-    """A face enlarged smoothly: uint8 ``[h, w, ...]`` -> ``[side, side, ...]``."""
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
-
-
-def side_by_side(left: Pixels, right: Pixels, side: int = 144) -> Pixels:
-    """Two gray faces, enlarged smoothly, with a gap between them.
-
-    Args:
-        left: uint8 ``[h, w]``.
-        right: The same.
-        side: Height and width of each afterwards, in pixels.
-
-    Returns:
-        uint8 ``[side, 2 * side + gap, 4]``, the gap transparent.
-    """
-    gap = side // 24
-    picture = np.zeros((side, 2 * side + gap, 4), np.uint8)
-    for start, picture_of in ((0, left), (side + gap, right)):
-        picture[:, start : start + side] = cv2.cvtColor(face(picture_of, side), cv2.COLOR_GRAY2RGBA)
-    return picture
 
 
 def _bare(figure: go.Figure, height: int) -> go.Figure:

@@ -8,21 +8,23 @@ import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
 from dashboard import caching
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError, from_os_error
-from fer_core.evaluation.report import EvaluationReport
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState, summary
 from fer_core.jobs.store import Job, list_jobs
-from fer_core.training.facts import Score, dataset_leak
 from fer_core.training.runs import Run
 from fer_core.workspace import Workspace, newest_first
+
+if TYPE_CHECKING:
+    from fer_core.evaluation.report import EvaluationReport
+    from fer_core.training.facts import Score
 
 PAGES: Final = Path(__file__).parents[1] / "pages"
 REFRESH_SECONDS: Final = 2.0
@@ -68,12 +70,6 @@ def plain(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text)
 
 
-def page_head(title: str, caption: str) -> None:
-    """The first two lines of every page."""
-    st.title(title, anchor=False)
-    st.caption(caption)
-
-
 def finding(text: str) -> None:
     """The page's finding, one sentence."""
     st.subheader(plain(text), anchor=False)
@@ -91,6 +87,8 @@ def state_badge(state: JobState) -> None:
 
 def leak_badge(dataset: Dataset) -> None:
     """Clean, or leaky with the count."""
+    from fer_core.training.facts import dataset_leak  # the first page does not wait for it
+
     clean = not dataset.info.contaminated
     icon, colour = (":material/verified:", "green") if clean else (":material/warning:", "orange")
     st.badge(dataset_leak(dataset), icon=icon, color=colour)  # type: ignore[arg-type]

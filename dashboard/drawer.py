@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from dashboard import caching, charts
+from dashboard import caching, charts, drawings
 from dashboard.components import errors_shown, page_link, plain, theme
 from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
@@ -139,7 +139,7 @@ def _story(
     label = EMOTIONS[int(about["label"])]
     picture = decode(dataset.encoded(split, [row])[0])
     left, right = st.columns(2, gap="medium")
-    left.image(charts.face(picture, _SIDE), width=_SIDE, alt=f"A {split} picture labelled {label}")
+    left.image(drawings.face(picture, _SIDE), width=_SIDE, alt=f"A {split} picture labelled {label}")
     with right:
         st.markdown(f"**Labelled {label}**")
         if predictions is not None:
@@ -147,8 +147,7 @@ def _story(
             probabilities = {e: float(said[c]) for e, c in zip(EMOTIONS, PROBABILITY_COLUMNS, strict=True)}
             top = EMOTIONS[int(said["predicted"])]
             st.markdown(f"Read as {top} · {100 * probabilities[top]:.1f} %")
-            figure = charts.seven_bars(probabilities, theme())
-            st.plotly_chart(figure, config=charts.CONFIG, key="drawer-bars", alt=f"{top}, labelled {label}")
+            st.image(drawings.seven_bars(probabilities, theme()), width="stretch", alt=drawings.told(probabilities))
             seen = seen_of(predictions)
             if seen is not None and seen[row]:
                 st.badge("A copy was trained on", icon=":material/warning:", color="orange")
@@ -172,7 +171,7 @@ def _copies(dataset: Dataset, split: str, about: pd.Series, label: str) -> None:
         for copy in found.head(_RELATIVES).to_dict("records"):
             with st.container(gap="xsmall"):
                 theirs = copy[f"{other}_label"]
-                st.image(charts.face(decode(copy[f"{other}_image"]), 96), width=96, alt=f"A copy labelled {theirs}")
+                st.image(drawings.face(decode(copy[f"{other}_image"]), 96), width=96, alt=f"A copy labelled {theirs}")
                 words = f":orange[{theirs}]" if theirs != label else theirs
                 st.caption(f"{words} · {copy['kind']}{' · left out' if copy['removed'] else ''}")
     if len(found) > _RELATIVES:
@@ -194,4 +193,4 @@ def _family(dataset: Dataset, split: str, about: pd.Series) -> None:
     st.markdown(f"**{title}** :gray[{len(related):,}]")
     with st.grid(_RELATIVES, min_column_width=72):
         for data in dataset.encoded(split, related.index[:_RELATIVES].to_numpy()):
-            st.image(charts.face(decode(data), 96), width=96, alt=title)
+            st.image(drawings.face(decode(data), 96), width=96, alt=title)

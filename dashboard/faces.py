@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import streamlit as st
 
-from dashboard import caching, charts
+from dashboard import caching, drawings
 from dashboard.components import show_error, theme
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
@@ -34,7 +34,7 @@ def sample(model: ServedModel | None) -> tuple[bytes, str, str]:
     return sample_photograph().read_bytes(), "astronaut.png", "haar"
 
 
-def show_reading(data: bytes, result: PictureResult, model: ServedModel) -> None:
+def show_reading(data: bytes, result: PictureResult) -> None:
     """The picture with numbered boxes, and its faces."""
     if result.error:
         show_error(result.error)
@@ -53,7 +53,7 @@ def show_reading(data: bytes, result: PictureResult, model: ServedModel) -> None
                 icon=":material/search_off:",
             )
         for number, face in enumerate(result.faces[:MAX_SHOWN], start=1):
-            _face(number, face, f"{model.name}-{result.path}")
+            _face(number, face)
         if len(result.faces) > MAX_SHOWN:
             st.caption(f"{len(result.faces) - MAX_SHOWN} more faces are in the table.")
 
@@ -64,15 +64,14 @@ def _jpeg(picture: Pixels) -> bytes:
     return encoded.tobytes()
 
 
-def _face(number: int, face: FaceResult, key: str) -> None:
+def _face(number: int, face: FaceResult) -> None:
     top = 100 * float(face.probabilities.max())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.image(charts.face(face.crop, 64), width=64, alt=f"Face {number} as the model sees it")
+        st.image(drawings.face(face.crop, 64), width=64, alt=f"Face {number} as the model sees it")
         words = f"**{number} · {face.emotion.capitalize()}** · {top:.0f} %"
         st.markdown(words + ("  \n:gray-badge[uncertain]" if face.uncertain else ""))
     probabilities = dict(zip(EMOTIONS, map(float, face.probabilities), strict=True))
-    figure = charts.seven_bars(probabilities, theme())
-    st.plotly_chart(figure, config=charts.CONFIG, key=f"bars-{key}-{number}", alt=f"{face.emotion}, {top:.0f} %")
+    st.image(drawings.seven_bars(probabilities, theme()), width="stretch", alt=drawings.told(probabilities))
 
 
 def model_caveat(model: ServedModel) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from dashboard import caching, charts
+from dashboard import caching, drawings
 from dashboard.components import errors_shown, plain
 from fer_core.data.balance import ClassPlan
 from fer_core.data.dataset import Dataset
@@ -70,6 +70,6 @@ def _faces(family: Family) -> None:
     with st.grid(1 + CHILDREN, min_column_width=96):
         for name, picture in pictures:
             with st.container(gap="xsmall"):
-                st.image(charts.face(picture), width="stretch", alt=f"{name} of {family.path}")
+                st.image(drawings.face(picture), width="stretch", alt=f"{name} of {family.path}")
                 st.caption(f"**{name}**" if name == "original" else name)
     st.caption(plain(family.path))

@@ -44,11 +44,8 @@ def prepare_form() -> None:
         help=None if chosen else "Tick or add at least one archive first.",
     )
     if start:
-        with errors_shown():
-            arguments = ["data", "prepare", *source_arguments(chosen), *settings]
-            launch_dataset_job("prepare", name.strip(), arguments)
-            del st.session_state["prepare_name"]
-            st.rerun()
+        arguments = ["data", "prepare", *source_arguments(chosen), *settings]
+        launch_dataset_job("prepare", name.strip(), arguments, "prepare_name")
 
 
 def _found() -> list[Path]:
@@ -200,21 +197,24 @@ def _after(arguments: list[str], option: str) -> list[str]:
     return [value for name, value in itertools.pairwise(arguments) if name == option]
 
 
-def launch_dataset_job(kind: str, name: str, arguments: list[str]) -> None:
-    """Starts a job that makes a dataset, which ``adopt_prepared`` chooses when it is there.
+def launch_dataset_job(kind: str, name: str, arguments: list[str], name_key: str) -> None:
+    """Starts a job that makes a dataset, which ``adopt_prepared`` chooses when it is there, and draws the page anew.
+
+    A name that cannot be that of a new dataset is told, and the form stays as it is.
 
     Args:
         kind: "prepare" or "balance".
         name: Of the dataset.
         arguments: The command line without ``--out``.
-
-    Raises:
-        FerError: The name cannot be that of a new dataset.
+        name_key: Of the widget with the name, which then suggests another one.
     """
     space = Workspace.default()
-    target = space.datasets / check_name(name, "dataset")
-    if target.exists() or name in _in_preparation():
-        raise SourceError(f"There is a dataset named {name!r} already. Choose another name.")
-    job_name = space.new_name(space.jobs, f"{kind}-{name}")
-    supervisor.launch(space.jobs, kind, job_name, [*arguments, "--out", str(target)])
-    st.session_state["prepared"] = name
+    with errors_shown():
+        target = space.datasets / check_name(name, "dataset")
+        if target.exists() or name in _in_preparation():
+            raise SourceError(f"There is a dataset named {name!r} already. Choose another name.")
+        job_name = space.new_name(space.jobs, f"{kind}-{name}")
+        supervisor.launch(space.jobs, kind, job_name, [*arguments, "--out", str(target)])
+        st.session_state["prepared"] = name
+        del st.session_state[name_key]
+        st.rerun()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import caching, charts
+from dashboard import caching, charts, drawings
 from dashboard.components import (
     REFRESH_SECONDS,
     accuracy,
@@ -101,7 +101,7 @@ def _board(run: Run, dataset: Dataset | None) -> None:
         for sample, data in zip(run.samples, faces, strict=True):
             with st.container(gap="xsmall"):
                 said = f"{sample['true']}, read as {sample['guess']}"
-                st.image(charts.face(decode(data)), width="stretch", alt=said)
+                st.image(drawings.face(decode(data)), width="stretch", alt=said)
                 right = sample["true"] == sample["guess"]
                 st.caption(sample["true"] if right else f"{sample['true']} :gray[→ {sample['guess']}]")
                 st.progress(sample["probability_true"])

@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 import fer_core
 from fer_core.errors import FerError
+from fer_core.machine import usable_cores
 from fer_core.workspace import Workspace
 
 CHECKSUMS: Final = "SHA256SUMS"
@@ -241,12 +242,11 @@ def _verify(folder: Path) -> bool:
 
 
 def _processor() -> Check:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     physical, logical = psutil.cpu_count(logical=False), os.cpu_count()
     return Check(
         check="Processor",
         status=Status.OK,
-        found=f"{usable} usable threads ({physical or 'unknown'} cores, {logical} threads in all)",
+        found=f"{usable_cores()} usable threads ({physical or 'unknown'} cores, {logical} threads in all)",
     )
 
 

@@ -3,11 +3,10 @@
 import streamlit as st
 
 from dashboard.about import show_card, show_machine, show_use
-from dashboard.components import model_picker, page_head
+from dashboard.components import model_picker
 
 VIEWS = ("Model card", "Use and privacy", "This machine")
 
-page_head("About", "What the model is, what it must not be used for, and what this machine has.")
 with st.container(horizontal=True, vertical_alignment="bottom"):
     model = model_picker()
     first = VIEWS[0] if model else VIEWS[2]  # which says why there is none

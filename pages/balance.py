@@ -14,7 +14,6 @@ from dashboard.components import (
     job_card,
     leak_badge,
     newest_job,
-    page_head,
     page_link,
     plain,
     theme,
@@ -91,7 +90,6 @@ def show_balanced(dataset: Dataset, before: Counts, plans: Mapping[str, ClassPla
         page_link("data", "Go to Data")
 
 
-page_head("Balance", "How many of each class the model will see, and which are copies.")
 adopt_prepared()
 job = newest_job("balance")
 if job and job.state() is not JobState.DONE:

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts
+from dashboard import charts, drawings
 from dashboard.components import (
     adopt_prepared,
     dataset_picker,
@@ -11,7 +11,6 @@ from dashboard.components import (
     job_card,
     leak_badge,
     newest_job,
-    page_head,
     page_link,
     show_error,
     theme,
@@ -67,7 +66,7 @@ def pairs(dataset: Dataset) -> None:
                 sides = [decode(data, gray=True) for data in (row.eval_image, row.train_image)]
                 alike = row.kind if row.kind == "exact" else f"{row.kind} {row.similarity:.2f}"
                 labels = f"{row.eval_label} | {row.train_label}"
-                st.image(charts.side_by_side(*sides), width="stretch", alt=f"{alike}: {labels}")
+                st.image(drawings.side_by_side(*sides), width="stretch", alt=f"{alike}: {labels}")
                 mark = ":orange[labels differ] · " if row.eval_label != row.train_label else ""
                 st.caption(f"{labels}  \n{mark}{alike} · {row.eval_split}")
 
@@ -115,7 +114,6 @@ def show(dataset: Dataset) -> None:
             st.dataframe(rows, hide_index=True, width="stretch")
 
 
-page_head("Data", "What is in your archives, and what is in them twice.")
 adopt_prepared()
 job = newest_job("prepare")
 if job and job.state() is not JobState.DONE:

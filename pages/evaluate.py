@@ -14,7 +14,6 @@ from dashboard.components import (
     job_command,
     model_picker,
     newest_job,
-    page_head,
     page_link,
 )
 from dashboard.evaluation import (
@@ -101,7 +100,6 @@ def show(view: View) -> None:
         matrix_and_faces(view)
 
 
-page_head("Evaluate", "Where the model is right, where it is wrong, and on which images.")
 with st.container(horizontal=True, vertical_alignment="bottom"):
     model = model_picker()
     dataset = dataset_picker(prefer=model.card.dataset.name if model and model.card else None)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.components import finding, model_picker, page_head, page_link, show_error
+from dashboard.components import finding, model_picker, page_link, show_error
 from dashboard.faces import model_caveat, read, sample, show_reading
 from fer_core.emotions import EMOTIONS
 from fer_core.inference.faces import DEFAULT_DETECTOR, DETECTORS
@@ -13,7 +13,6 @@ from fer_core.workspace import Workspace
 
 PICTURES = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"]
 
-page_head("Predict", "Faces in your pictures, and how sure the model is. Pictures stay on this machine.")
 with st.container(horizontal=True, vertical_alignment="bottom"):
     model = model_picker(prefer=next((model.name for model in list_models(Workspace.default()) if model.bundled), None))
     with st.popover("Detector", icon=":material/tune:"):
@@ -83,7 +82,7 @@ if len(results) > 1:
     picture_of_row = [n for n, result in enumerate(results) for _ in range(max(1, len(result.faces)))]
     if event.selection.rows and event.selection.rows[0] < len(picture_of_row):
         shown = picture_of_row[event.selection.rows[0]]
-show_reading(pictures[shown][0], results[shown], model)
+show_reading(pictures[shown][0], results[shown])
 if uploads:
     for result in results:
         if result.error and result is not results[shown]:

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import charts
-from dashboard.components import choose, finding, page_head, page_link, plain, theme
+from dashboard.components import choose, finding, page_link, plain, theme
 from dashboard.run_actions import RENAMED, actions, free_disk
 from dashboard.run_table import (
     NOISE,
@@ -121,7 +121,6 @@ def show_comparison(rows: list[RunRow]) -> None:
     st.dataframe(pd.DataFrame(cells), hide_index=True, column_config={"setting": st.column_config.Column(pinned=True)})
 
 
-page_head("Runs", "What you tried, and what it bought.")
 rows = read_rows(Workspace.default())
 if not rows:
     finding("No run yet. Each will be one row, like this example.")

@@ -2,14 +2,13 @@
 
 import streamlit as st
 
-from dashboard.components import choose, page_head, page_link
+from dashboard.components import choose, page_link
 from dashboard.run_panel import watch
 from dashboard.train_form import train_form
 from fer_core.jobs.state import JobState
 from fer_core.training.runs import list_runs
 from fer_core.workspace import Workspace
 
-page_head("Train", "Live curves; close the tab whenever you like.")
 if "started" in st.session_state:  # the run that this visitor has just started becomes the chosen one
     st.session_state["run"] = st.session_state.pop("started")
 runs = list_runs(Workspace.default())

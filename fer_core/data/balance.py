@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from fer_core.data.info import BALANCED, SPLITS, Change, leaks
 from fer_core.emotions import EMOTIONS, INDEX
 from fer_core.errors import ConfigError
 from fer_core.jobs.progress import Progress, silent
+from fer_core.machine import usable_cores
 from fer_core.preprocessing import decode, to_native
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class BalancedRows:
 
         # Writers fill files with chunks of one size; a chunk may hold the last originals and the first
         # children.
-        augmenters = [Augmenter(self.channels) for _ in range(_cores())] if len(self.parents) else []
+        augmenters = [Augmenter(self.channels) for _ in range(usable_cores())] if len(self.parents) else []
         # Counted per picture, not per row: where a picture occurs twice, the children must still differ.
         sha = self.original.table["pixel_sha"].iloc[self.parents]
         number = sha.groupby(sha.to_numpy()).cumcount().to_numpy(np.int64)
@@ -213,11 +213,6 @@ class BalancedRows:
             made = [child for part in pool.map(make, augmenters, parts) for child in part]
         table["pixel_sha"] = [sha for _, sha in made]
         return table, [picture for picture, _ in made]
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def balanced(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -18,11 +17,9 @@ from fer_core.data.info import Quarantined
 from fer_core.data.layouts import Source
 from fer_core.errors import FerError, from_os_error
 from fer_core.jobs.progress import Progress, silent
+from fer_core.machine import usable_cores
 from fer_core.preprocessing import Pixels, decode, to_native
 from fer_core.workspace import printable
-
-if TYPE_CHECKING:
-    pass
 
 VIEW: Final = 48
 """Side of the gray view on which copies are searched: FER2013's, on which the thresholds were measured."""
@@ -154,6 +151,6 @@ def _for_each(
 def _threads(source: Source, rows: Sequence[int]) -> int:
     """One for thumbnails: they decode in 40 microseconds, and more would only wait for Python's lock."""
     try:
-        return 1 if len(source.read(rows[0])) < _THUMBNAIL_BYTES else os.cpu_count() or 1
+        return 1 if len(source.read(rows[0])) < _THUMBNAIL_BYTES else usable_cores()
     except (FerError, OSError):
         return 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ModelError
 from fer_core.inference.served import ServedModel
+from fer_core.machine import usable_cores
 from fer_core.preprocessing import Pixels
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Predictor:
         if not path.is_file():
             raise ModelError(f"{path}: no such model file. Check the path.")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = _cores()
+        options.intra_op_num_threads = usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
         try:
@@ -106,13 +106,6 @@ class Predictor:
                 f"expected {len(batch)} x {len(EMOTIONS)} probabilities. Export it again."
             )
         return values.astype(np.float32, copy=False)
-
-
-def _cores() -> int:
-    """Processor cores that this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _check_input(path: Path, inputs: list[NodeArg]) -> None:

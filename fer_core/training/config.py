@@ -7,7 +7,6 @@ text of error messages and the documentation.
 from __future__ import annotations
 
 import difflib
-import os
 import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -171,11 +170,6 @@ class RunConfig(_Section):
 
 NOT_SETTABLE: Final = ("preset", "title", "description", "dataset", "allow_leaks")
 """Fields that the command writes itself; neither a form nor ``--set`` offers them."""
-
-
-def available_threads() -> int:
-    """Processor threads that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def list_presets() -> list[str]:

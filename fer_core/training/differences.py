@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from fer_core.training.config import NOT_SETTABLE, RunConfig, available_threads, list_presets, load_preset
+from fer_core.machine import usable_cores
+from fer_core.training.config import NOT_SETTABLE, RunConfig, list_presets, load_preset
 
 Value = str | int | float | bool | None
 
@@ -58,7 +59,7 @@ def changed_settings(config: RunConfig) -> dict[str, Value] | None:
         return None
     before, after = (_settable(each) for each in (preset, config))
     changed = {key: value for key, value in after.items() if value != before[key]}
-    if preset.threads is None and changed.get("threads") == available_threads():
+    if preset.threads is None and changed.get("threads") == usable_cores():
         del changed["threads"]
     return changed
 

@@ -17,7 +17,8 @@ from fer_core.inference.served import CARD_FILE, MODEL_FILE, ModelCard, check_un
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, JobStatus, list_jobs, write_atomically
-from fer_core.training.config import DatasetReference, RunConfig, available_threads, read_config
+from fer_core.machine import usable_cores
+from fer_core.training.config import DatasetReference, RunConfig, read_config
 from fer_core.workspace import Workspace, check_name
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) 
     """
     check_leaks(dataset, allow_leaks=allow_leaks)
     reference = DatasetReference(name=dataset.name, path=str(dataset.folder), fingerprint=dataset.info.fingerprint)
-    threads = config.threads or available_threads()
+    threads = config.threads or usable_cores()
     return config.model_copy(update={"dataset": reference, "threads": threads, "allow_leaks": allow_leaks})
 
 

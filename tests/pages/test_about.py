@@ -108,7 +108,7 @@ def test_doctor_is_a_table_that_is_looked_at_anew_on_request(workspace, monkeypa
         bad = Check(check="tensorflow", status=status, found="not installed", todo="pip install it")
         return Report(checks=[Check(check="Python", status=Status.OK, found="3"), bad])
 
-    monkeypatch.setattr("dashboard.caching.examine", examine)
+    monkeypatch.setattr("fer_core.doctor.examine", examine)
     app = open_page("about", about="This machine")
     table = app.dataframe[0].value
     assert set(table["Check"]) == {"Python", "tensorflow"}

@@ -144,7 +144,7 @@ def test_balancing_while_preparing_gives_the_same_as_balancing_afterwards(demo, 
 @pytest.mark.parametrize("cores", [1, 2, 5])
 def test_the_number_of_threads_changes_nothing(leak_free, place, monkeypatch, cores):
     expected = balance(leak_free, place / "here", BalanceConfig()).info.fingerprint
-    monkeypatch.setattr("fer_core.data.balance._cores", lambda: cores)
+    monkeypatch.setattr("fer_core.data.balance.usable_cores", lambda: cores)
     made = balance(leak_free, place / "there", BalanceConfig())
     assert made.info.fingerprint == expected
     rows = range(len(made.table("train")))

@@ -7,8 +7,9 @@ import pytest
 from fer_core.errors import FerError
 from fer_core.evaluation.compare import PairedDifference
 from fer_core.jobs.store import Job
+from fer_core.machine import usable_cores
 from fer_core.training.comparison import compare_runs, why_not_compared
-from fer_core.training.config import PhaseConfig, apply_overrides, available_threads, load_preset
+from fer_core.training.config import PhaseConfig, apply_overrides, load_preset
 from fer_core.training.differences import changed_settings, settings_that_differ
 from fer_core.training.facts import read_facts
 from fer_core.training.runs import Run, complete
@@ -42,8 +43,8 @@ def test_a_setting_that_one_run_lacks_is_listed(tiny):
     [
         ([], {}),
         (["dropout=0.1", "augmentation.flip=false"], {"dropout": 0.1, "augmentation.flip": False}),
-        ([f"threads={available_threads()}"], {}),
-        ([f"threads={available_threads() + 1}"], {"threads": available_threads() + 1}),
+        ([f"threads={usable_cores()}"], {}),
+        ([f"threads={usable_cores() + 1}"], {"threads": usable_cores() + 1}),
     ],
 )
 def test_changes_to_the_preset_are_those_that_a_person_would_repeat(tiny, changes, expected):
