@@ -73,9 +73,8 @@ def photograph(url: str) -> None:
             for name, path in PAGES.items():
                 page.goto(f"{url}/{path}")
                 page.wait_for_selector("h1")
-                if name != "about":
-                    page.wait_for_selector(".js-plotly-plot")
-                page.wait_for_timeout(1500)  # fonts and pictures
+                page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+                page.wait_for_timeout(2500)  # fonts, charts and pictures
                 page.screenshot(path=ROOT / "docs" / "screenshots" / f"{name}-{theme}.png")
         browser.close()
 
