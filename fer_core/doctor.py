@@ -27,6 +27,7 @@ from pydantic import BaseModel
 import fer_core
 from fer_core.errors import FerError
 from fer_core.machine import usable_cores
+from fer_core.training.weights import WEIGHTS, cache_folder, find
 from fer_core.workspace import Workspace
 
 CHECKSUMS: Final = "SHA256SUMS"
@@ -99,7 +100,7 @@ def examine(workspace: Workspace, requirements: Path = _REQUIREMENTS) -> Report:
         requirements: The file with the pinned packages.
     """
     machine = [_processor(), _memory(), _gpu(), _writable(workspace), _disk(workspace)]
-    parts = [*_bundled(workspace), _cascade(), _photograph(), _opencv()]
+    parts = [*_bundled(workspace), _cascade(), _photograph(), _weights(), _opencv()]
     return Report(checks=[_python(), *machine, *parts, *_packages(requirements)])
 
 
@@ -239,6 +240,16 @@ def _verify(folder: Path) -> bool:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                 raise FerError(f"{file.name} is not as it was shipped")
     return True
+
+
+def _weights() -> Check:
+    found = [architecture for architecture in WEIGHTS if find(architecture)]
+    return Check(
+        check="ImageNet weights",
+        status=Status.OK,
+        found=f"of {', '.join(found)}" if found else "none yet; a run that needs them downloads them",
+        todo="" if found else f"Without a network: put the file that the run names into {cache_folder()}.",
+    )
 
 
 def _processor() -> Check:

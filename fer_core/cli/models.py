@@ -48,19 +48,23 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A preset, a model or an .onnx file.")],
     as_json: JsonOption = False,
 ) -> None:
-    """One network: what it reads, its size and its parameters as phase 1 trains them."""
+    """One network: what it reads, its size and its parameters as each phase trains them."""
     document = _of_preset(name) if name in list_presets() else _of_model(name)
     if as_json:
         print_json(document)
         return
     size, parameters = document["input"], document["parameters"]
-    typer.echo(f"{document['name']}: reads {size['height']}x{size['width']}x{size['channels']}")
+    side = document.get("side")
+    enlarged = f", resized inside to {side}x{side}" if side else ""
+    typer.echo(f"{document['name']}: reads {size['height']}x{size['width']}x{size['channels']}{enlarged}")
     typer.echo(f"{document['size_mib']:.2f} MiB, {parameters['total']:,} parameters")
     if document.get("preset") == IMPORTED:
         for text in document["notes"]:
             typer.echo(text)
         return
-    typer.echo(f"phase 1 trains {parameters['trainable']:,} of them and keeps {parameters['non_trainable']:,}")
+    for number, phase in enumerate(document.get("phases", [parameters]), start=1):
+        named = f" ({phase['name']})" if "name" in phase else ""
+        typer.echo(f"phase {number}{named} trains {phase['trainable']:,} of them and keeps {phase['non_trainable']:,}")
 
 
 @app.command("import")
@@ -76,7 +80,7 @@ def import_(
     name: Annotated[str | None, typer.Option(help="What to call the model. Default: the file's name.")] = None,
     scale: Annotated[
         str | None,
-        typer.Option(help="Pixel values it expects: 0-1, 0-255, -1-1, imagenet-caffe, imagenet-torch."),
+        typer.Option(help="Pixel values it expects: 0-1, 0-255, -1-1, imagenet-caffe, imagenet-torch, fer2013."),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -158,18 +162,24 @@ def _of_preset(name: str) -> dict[str, Any]:
     from fer_core.training import backend
 
     backend.load()
-    from fer_core.models.architectures import ARCHITECTURES, build, count_parameters, set_trainable
+    from fer_core.models.architectures import NATIVE, build, count_parameters, set_trainable
 
     config = load_preset(name)
-    shape = ARCHITECTURES[config.architecture].native
-    model = build(config.architecture, shape, dropout=config.dropout)
-    set_trainable(model, config.phases[0].trainable)
-    parameters = count_parameters(model)
+    model = build(config, NATIVE)
+    counts = []
+    for phase in config.phases:
+        set_trainable(model, phase)
+        counts.append(count_parameters(model))
     return {
         "name": name,
-        "input": dict(zip(("height", "width", "channels"), shape, strict=True)),
-        "size_mib": round(parameters.total * 4 / 2**20, 2),  # float32
-        "parameters": parameters.model_dump(),
+        "input": dict(zip(("height", "width", "channels"), NATIVE, strict=True)),
+        "side": config.side,
+        "size_mib": round(counts[0].total * 4 / 2**20, 2),  # float32
+        "parameters": counts[0].model_dump(),
+        "phases": [
+            {"name": phase.name, "trainable": count.trainable, "non_trainable": count.non_trainable}
+            for phase, count in zip(config.phases, counts, strict=True)
+        ],
     }
 
 

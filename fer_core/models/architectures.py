@@ -1,115 +1,127 @@
-"""Networks by name.
+"""Networks as a run's settings describe them.
 
 Every network is a flat Keras model from ``uint8 [N, H, W, C]`` pixels to logits ``[N, 7]`` that follows one
-convention, on which serving, freezing and Grad-CAM rely: the layer ``features`` gives the tensor before
-global pooling, ``pooled`` pools it, and the layers after ``pooled`` (the head) form a chain.
+convention, on which serving, freezing and Grad-CAM rely: the layer ``rescale`` is the last before the backbone,
+``features`` gives the tensor before global pooling, ``pooled`` pools it, and the layers after ``pooled`` (the head)
+form a chain.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import ConfigError
+from fer_core.errors import ConfigError, ModelError
 from fer_core.inference.served import ParameterCounts
+from fer_core.models.backbones import BACKBONES, FEATURES
+from fer_core.models.detection import SCALES
+from fer_core.models.layers import ChannelAttention, Resize
+from fer_core.training.config import HeadLayer, PhaseConfig, RunConfig, parse_head
 
-FEATURES: Final = "features"
 POOLED: Final = "pooled"
+_RESCALE: Final = "rescale"
 
 Shape = tuple[int, int, int]
 
-_FER2013_MEAN: Final = 0.508
-_FER2013_STD: Final = 0.255
-"""Of the pixels of FER2013's train split, from 0 to 1."""
+NATIVE: Final[Shape] = (48, 48, 1)
+"""Height, width and channels of FER2013, which every preset is made for."""
 
-_COMPACT_WIDTHS: Final = (32, 64, 128, 256)
-
-_MOMENTUM: Final = 0.9
-"""Of the running statistics: with Keras' 0.99 they are still those of random weights after a few dozen steps."""
+_SUFFIXES: Final = (".keras", ".h5", ".hdf5")
 
 
-def build(name: str, shape: Shape, *, dropout: float) -> keras.Model:
-    """Builds a network with random weights, drawn from the seed of ``keras.utils.set_random_seed``.
+def build(config: RunConfig, shape: Shape) -> keras.Model:
+    """Builds a run's network with random weights, drawn from the seed of ``keras.utils.set_random_seed``.
+
+    It computes in ``config.precision``, whatever Keras' global policy is; the logits are float32 in any case.
 
     Args:
-        name: A key of ``ARCHITECTURES``.
+        config: Its settings of network, pixels, head and precision count.
         shape: Height, width and channels of the pictures it reads.
-        dropout: Share of the pooled features that a training step leaves out.
 
     Raises:
-        ConfigError: It cannot read pictures that small.
+        ConfigError: The backbone cannot read pictures that small.
     """
-    return ARCHITECTURES[name].build(shape, dropout)
+    backbone = BACKBONES[config.architecture]
+    _check_size(config, shape)
+    penalty = keras.regularizers.L2(config.head_l2) if config.head_l2 else None
+    with _precision(config.precision):
+        image = keras.Input(shape, dtype="uint8", name="image")
+        x = backbone.connect(_prepare(image, config), config)
+        x = layers.GlobalAveragePooling2D(name=POOLED)(x)
+        seen: Counter[str] = Counter()
+        for word in parse_head(config.head):
+            seen[word.kind] += 1
+            name = word.kind if seen[word.kind] == 1 else f"{word.kind}_{seen[word.kind]}"
+            x = _head_layer(word, penalty, name)(x)
+        logits = layers.Dense(len(EMOTIONS), kernel_regularizer=penalty, dtype="float32", name="logits")(x)
+        return keras.Model(image, logits, name=config.architecture)
 
 
-def compact(shape: Shape, dropout: float) -> keras.Model:
-    """A residual network of 1.23 million parameters, made for two processor cores.
+@contextlib.contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Layers made meanwhile compute in ``policy``; those of ``keras.applications`` can be told in no other way."""
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(usual)
 
-    A 3x3 stem, pooled at once because most of the cost would be at full size, then one residual block of two
-    3x3 convolutions (He et al. 2016, arXiv:1512.03385) at each of four widths, each of the last three halving
-    the map. At 48x48 the last map is 3x3.
 
-    Raises:
-        ConfigError: A side is under 16 pixels.
-    """
-    if min(shape[:2]) < 16:
+def _check_size(config: RunConfig, shape: Shape) -> None:
+    backbone = BACKBONES[config.architecture]
+    smallest, reads = backbone.smallest, f"{backbone.title} reads pictures of {backbone.smallest}x{backbone.smallest}"
+    if config.side is not None:
+        if config.side < smallest:
+            raise ConfigError(f"{reads} pixels and more; side is {config.side}. Use --set side={smallest} or more.")
+    elif min(shape[:2]) < smallest:
         raise ConfigError(
-            f"The compact network reads pictures of 16x16 pixels and more; the dataset's are "
-            f"{shape[0]}x{shape[1]}. Prepare it with a larger --size."
+            f"{reads} pixels and more; the dataset's are {shape[0]}x{shape[1]}. Prepare it with a larger --size, or "
+            f"use --set side={smallest} or more."
         )
-    image = keras.Input(shape, dtype="uint8", name="image")
-    scale = 1 / (255 * _FER2013_STD)
-    x = layers.Rescaling(scale, offset=-_FER2013_MEAN / _FER2013_STD, name="rescale")(image)
-    x = _convolution(x, _COMPACT_WIDTHS[0], 3, 1, "stem")
-    x = layers.ReLU(name="stem_relu")(x)
-    x = layers.MaxPooling2D(2, name="stem_pool")(x)
-    last = len(_COMPACT_WIDTHS) - 1
-    for stage, width in enumerate(_COMPACT_WIDTHS):
-        out = FEATURES if stage == last else f"block{stage + 1}"
-        x = _residual_block(x, width, 1 if stage == 0 else 2, f"block{stage + 1}", out)
-    x = layers.GlobalAveragePooling2D(name=POOLED)(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(image, layers.Dense(len(EMOTIONS), name="logits")(x), name="compact")
 
 
-def _residual_block(x: keras.KerasTensor, width: int, stride: int, name: str, out: str) -> keras.KerasTensor:
-    shortcut = x
-    if stride != 1 or x.shape[-1] != width:
-        shortcut = _convolution(x, width, 1, stride, f"{name}_shortcut")
-    x = _convolution(x, width, 3, stride, f"{name}_first")
-    x = layers.ReLU(name=f"{name}_relu")(x)
-    x = _convolution(x, width, 3, 1, f"{name}_second")
-    return layers.ReLU(name=out)(layers.Add(name=f"{name}_add")([x, shortcut]))
+def _prepare(image: keras.KerasTensor, config: RunConfig) -> keras.KerasTensor:
+    """From stored pixels to what the backbone reads, in float32: a narrower type would round them.
 
-
-def _convolution(x: keras.KerasTensor, width: int, size: int, stride: int, name: str) -> keras.KerasTensor:
-    """A convolution without bias, which the normalisation after it would cancel."""
-    convolve = layers.Conv2D(
-        width, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
-    )
-    return layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(convolve(x))
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A network that a preset may name.
-
-    Attributes:
-        build: Makes it from a shape and a dropout share.
-        native: The shape it was designed for.
+    Layers of Keras' own wherever they do it, so that a saved compact network opens without this package.
     """
+    x, scale = image, SCALES[config.pixels]
+    if config.side and x.shape[1:3] != (config.side, config.side):
+        x = Resize(config.side, dtype="float32", name="resize")(x)
+    # Values by channel mean nothing to a single one, so they ask for three as well.
+    if x.shape[-1] == 1 and (BACKBONES[config.architecture].colour or not scale.gray):
+        x = layers.Concatenate(dtype="float32", name="to_colour")([x, x, x])
+    if scale.reverse:
+        x = ops.flip(x, axis=-1)
+    # After the flip: in the order in which the network reads the channels.
+    factors, offsets = ((values[0] if scale.gray else _ordered(values, scale.reverse)) for values in scale[:2])
+    return layers.Rescaling(factors, offset=offsets, dtype="float32", name=_RESCALE)(x)
 
-    build: Callable[[Shape, float], keras.Model]
-    native: Shape
+
+def _ordered(values: tuple[float, float, float], reverse: bool) -> list[float]:
+    return list(reversed(values)) if reverse else list(values)
 
 
-ARCHITECTURES: Final = {"compact": Architecture(compact, native=(48, 48, 1))}
+def _head_layer(word: HeadLayer, penalty: keras.Regularizer | None, name: str) -> keras.Layer:
+    match word.kind:
+        case "norm":
+            return layers.BatchNormalization(name=name)
+        case "dense":
+            return layers.Dense(int(word.value), activation="relu", kernel_regularizer=penalty, name=name)
+        case "dropout":
+            return layers.Dropout(word.value, name=name)
+        case "attention":
+            return ChannelAttention(int(word.value), name=name)
 
 
 def head(model: keras.Model) -> list[keras.Layer]:
@@ -118,18 +130,60 @@ def head(model: keras.Model) -> list[keras.Layer]:
     return model.layers[names.index(POOLED) + 1 :]
 
 
-def set_trainable(model: keras.Model, part: str) -> None:
-    """Opens a part of a network to training and freezes the rest.
+def backbone_layers(model: keras.Model) -> list[keras.Layer]:
+    """The layers between preparation and pooling, as the backbone's own model lists them."""
+    names = [layer.name for layer in model.layers]
+    found = model.layers[names.index(_RESCALE) + 1 : names.index(POOLED)]
+    return [layer for layer in found if not isinstance(layer, layers.Identity)]  # which is how we mark the features
 
-    Frozen batch normalisation keeps its statistics.
+
+def load_weights(model: keras.Model, file: Path) -> None:
+    """Gives the backbone the weights of a file; the head stays as it is.
 
     Args:
         model: Built by ``build``.
-        part: ``all``, or ``head`` for the layers after global pooling.
+        file: Of the same backbone without its classifier: an ``.h5`` file as ``keras.applications`` publishes them,
+            or a ``.weights.h5`` or ``.keras`` file; also the ``best.keras`` of a run.
+
+    Raises:
+        ModelError: It cannot be read, or it is of another network.
     """
-    open_layers = {id(layer) for layer in (head(model) if part == "head" else model.layers)}
+    if not file.is_file():
+        raise ModelError(f"{file}: no such weights file. Check the path in the setting weights.")
+    if file.suffix not in _SUFFIXES:
+        raise ModelError(f"{file}: a weights file ends in .h5, .weights.h5 or .keras; give one that Keras saved.")
+    backbone = keras.Model(model.inputs, model.get_layer(FEATURES).output)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a wrong network it complains layer by layer first
+            backbone.load_weights(file)
+    except Exception as error:  # Keras, h5py and zipfile raise whatever a damaged file leads to
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"{file}: these are no weights of {BACKBONES[model.name].title} without its classifier, or the file is "
+            f"damaged ({words[0][:160].rstrip('.:')}). Copy it again, or choose the network that it was saved from."
+        ) from error
+
+
+def set_trainable(model: keras.Model, phase: PhaseConfig) -> None:
+    """Opens the part of a network that a phase trains, and freezes the rest.
+
+    Frozen batch normalisation keeps its statistics, in training too. The top layers are counted as the backbone's
+    own Keras model lists them, those without weights included, from the last one back.
+
+    Args:
+        model: Built by ``build``.
+        phase: What it trains; ``freeze_norm`` is about the backbone, never about the head.
+    """
+    backbone = backbone_layers(model)
+    first_open = {"all": 0, "head": len(backbone), "top": max(0, len(backbone) - phase.top_layers)}[phase.trainable]
+    closed = {
+        id(layer)
+        for i, layer in enumerate(backbone)
+        if i < first_open or (phase.freeze_norm and isinstance(layer, layers.BatchNormalization))
+    }
     for layer in model.layers:
-        layer.trainable = id(layer) in open_layers
+        layer.trainable = id(layer) not in closed
 
 
 def count_parameters(model: keras.Model) -> ParameterCounts:

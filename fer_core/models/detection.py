@@ -40,6 +40,7 @@ class Scale(NamedTuple):
         return len(set(self.factors)) == len(set(self.offsets)) == 1
 
 
+_FER2013_MEAN, _FER2013_STD = 0.508, 0.255  # of its train split, from 0 to 1
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 SCALES: Final = {
@@ -52,6 +53,7 @@ SCALES: Final = {
         (1 / (255 * _STD[0]), 1 / (255 * _STD[1]), 1 / (255 * _STD[2])),
         (-_MEAN[0] / _STD[0], -_MEAN[1] / _STD[1], -_MEAN[2] / _STD[2]),
     ),
+    "fer2013": Scale((1 / (255 * _FER2013_STD),) * 3, (-_FER2013_MEAN / _FER2013_STD,) * 3),
 }
 """What models are trained to expect of pixel values, by name."""
 

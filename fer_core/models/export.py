@@ -16,17 +16,33 @@ from numpy.typing import NDArray
 
 from fer_core.errors import ModelError
 from fer_core.jobs.store import write_atomically
+from fer_core.models.architectures import build
 from fer_core.models.serving import OUTPUTS, ServingModel
+from fer_core.training.config import RunConfig
 
 TOLERANCE: Final = 1e-4
 """How far an answer of the file may be from Keras': absolute up to values of 1, relative above."""
+
+
+def as_float32(config: RunConfig, model: keras.Model) -> keras.Model:
+    """The network to serve: the same weights computing in float32, where it was trained in mixed precision.
+
+    Args:
+        config: Settings of the run.
+        model: Built from them.
+    """
+    if config.precision == "float32":
+        return model
+    single = build(config.model_copy(update={"precision": "float32"}), tuple(model.inputs[0].shape[1:]))
+    single.set_weights(model.get_weights())
+    return single
 
 
 def export_onnx(model: keras.Model, temperature: float, file: Path, sample: NDArray[np.uint8]) -> None:
     """Writes the served graph of a network, replacing ``file`` at once or not at all.
 
     Args:
-        model: Built by ``architectures.build``, with the weights to serve.
+        model: Built by ``architectures.build`` in float32, with the weights to serve.
         temperature: See ``ServingModel``.
         file: Where to.
         sample: Pictures to compare on, uint8 ``[N, H, W, C]``; one is enough.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fer_core.errors import ModelError
 from fer_core.models.detection import Scale
+from fer_core.models.layers import resize
 
 OwnShape = tuple[int | None, int | None, int]
 """Height, width (None: any) and channels that a foreign model reads."""
@@ -61,30 +62,13 @@ def _prepare(image: Any, own: OwnShape, scale: Scale, dtype: str) -> keras.Keras
     x = ops.cast(image, "float32")
     height, width, channels = own
     if height and width and (height, width) != tuple(x.shape[1:3]):
-        x = _resize(x, height, width)
+        x = resize(x, height, width)
     if channels == 3 and x.shape[-1] == 1:
         x = ops.repeat(x, 3, axis=-1)
     x = x * np.asarray(scale.factors[:channels], np.float32) + np.asarray(scale.offsets[:channels], np.float32)
     if scale.reverse:
         x = ops.flip(x, axis=-1)
     return ops.cast(x, dtype)
-
-
-def _resize(x: keras.KerasTensor, height: int, width: int) -> keras.KerasTensor:
-    """Bilinear resizing as two matrix products.
-
-    Equal to ``keras.ops.image.resize``, which tf2onnx exports with a wrong size where the ratio is no float (it
-    infers 111 for 112 pixels from 48), so that ONNX Runtime fails.
-    """
-    rows, columns = (_bilinear(size, to) for size, to in zip(x.shape[1:3], (height, width), strict=True))
-    x = ops.matmul(rows, ops.transpose(x, (0, 3, 1, 2)))
-    return ops.transpose(ops.matmul(x, columns.T), (0, 2, 3, 1))
-
-
-def _bilinear(size: int, to: int) -> NDArray[np.float32]:
-    """The weights of ``size`` pixels in each of ``to``, float32 ``[to, size]``; pixel centres are at .5."""
-    position = np.clip((np.arange(to) + 0.5) * size / to - 0.5, 0, size - 1)
-    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(size))).astype(np.float32)
 
 
 def own_shape(model: keras.Model, file: Path) -> OwnShape:

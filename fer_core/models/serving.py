@@ -9,7 +9,9 @@ from keras import layers, ops
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ModelError
-from fer_core.models.architectures import FEATURES, head
+from fer_core.models.architectures import POOLED, head
+from fer_core.models.backbones import FEATURES
+from fer_core.models.layers import ChannelAttention
 
 OUTPUTS: Final = ("probabilities", "features", "gradient")
 """Names of the outputs, in the order in which ``ServingModel`` gives them."""
@@ -34,8 +36,8 @@ class ServingModel(keras.Model):
         super().__init__(name="serving")
         self.temperature = temperature
         self.chain = head(model)
-        outputs = [model.get_layer(FEATURES).output, *(layer.output for layer in self.chain)]
-        self.inner = keras.Model(model.inputs, outputs)
+        outputs = [model.get_layer(name).output for name in (FEATURES, POOLED)]
+        self.inner = keras.Model(model.inputs, [*outputs, *(layer.output for layer in self.chain)])
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -44,12 +46,12 @@ class ServingModel(keras.Model):
 
     def call(self, image: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
         # What is off at inference must be off in the exported graph too: say so once, for all layers.
-        features, *outputs = self.inner(image, training=False)
-        probabilities = ops.softmax(outputs[-1] / self.temperature, axis=-1)
-        return probabilities, features, head_gradient(self.chain, outputs)
+        features, *values = self.inner(image, training=False)
+        probabilities = ops.softmax(values[-1] / self.temperature, axis=-1)
+        return probabilities, features, head_gradient(self.chain, values)
 
 
-def head_gradient(chain: list[keras.Layer], outputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+def head_gradient(chain: list[keras.Layer], values: list[keras.KerasTensor]) -> keras.KerasTensor:
     """The gradient of each logit by the pooled features, as a forward computation.
 
     tf2onnx cannot export a gradient tape, but the backward pass of the layers that heads are made of is a
@@ -57,7 +59,7 @@ def head_gradient(chain: list[keras.Layer], outputs: list[keras.KerasTensor]) ->
 
     Args:
         chain: The layers from the pooled features ``[N, F]`` to the logits.
-        outputs: What each of them gives, ``[N, units]``.
+        values: The pooled features, then what each layer gives, ``[N, units]``.
 
     Returns:
         float32 ``[N, 7, F]``.
@@ -66,24 +68,33 @@ def head_gradient(chain: list[keras.Layer], outputs: list[keras.KerasTensor]) ->
         ModelError: It holds a layer whose gradient is not written down here.
     """
     # Of the logits by themselves: the identity, once per image.
-    gradient = ops.eye(len(EMOTIONS)) * ops.expand_dims(ops.ones_like(outputs[-1]), 1)
-    for layer, output in zip(reversed(chain), reversed(outputs), strict=True):
-        gradient = _backward(layer, output, gradient)
+    gradient = ops.eye(len(EMOTIONS)) * ops.expand_dims(ops.ones_like(values[-1]), 1)
+    for layer, before, after in reversed(list(zip(chain, values[:-1], values[1:], strict=True))):
+        gradient = _backward(layer, before, after, gradient)
     return gradient
 
 
-def _backward(layer: keras.Layer, output: keras.KerasTensor, gradient: keras.KerasTensor) -> keras.KerasTensor:
+def _backward(
+    layer: keras.Layer, before: keras.KerasTensor, after: keras.KerasTensor, gradient: keras.KerasTensor
+) -> keras.KerasTensor:
     """From the gradient by a layer's output, ``[N, 7, out]``, to the one by its input, ``[N, 7, in]``."""
     if isinstance(layer, layers.Dropout):
         return gradient
     if isinstance(layer, layers.BatchNormalization):
         return gradient * layer.gamma / ops.sqrt(layer.moving_variance + layer.epsilon)
+    if isinstance(layer, ChannelAttention):
+        hidden = layer.narrow(before)
+        gates = layer.widen(hidden)
+        # The input reaches the output directly, and by way of the gates: the slope of a sigmoid is s (1 - s).
+        by_gates = gradient * ops.expand_dims(before * gates * (1 - gates), 1)
+        by_hidden = _backward(layer.narrow, before, hidden, ops.matmul(by_gates, ops.transpose(layer.widen.kernel)))
+        return gradient * ops.expand_dims(gates, 1) + by_hidden
     if isinstance(layer, layers.Dense):
         if layer.activation is keras.activations.relu:
-            gradient = gradient * ops.expand_dims(ops.cast(output > 0, "float32"), 1)
+            gradient = gradient * ops.expand_dims(ops.cast(after > 0, "float32"), 1)
         if layer.activation in (keras.activations.relu, keras.activations.linear):
             return ops.matmul(gradient, ops.transpose(layer.kernel))
     raise ModelError(
-        f"The gradient of the head's layer {layer.name!r} ({type(layer).__name__}) is not known: "
-        "a head is made of Dropout, BatchNormalization and Dense layers, these linear or ReLU."
+        f"The gradient of the head's layer {layer.name!r} ({type(layer).__name__}) is not known: a head is made of "
+        "Dropout, BatchNormalization, ChannelAttention and Dense layers, these linear or ReLU."
     )

@@ -7,16 +7,20 @@ text of error messages and the documentation.
 from __future__ import annotations
 
 import difflib
+import math
 import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError
 from fer_core.workspace import expand
+
+DEFAULT_PRESET: Final = "compact"
 
 _PRESETS: Final = Path(__file__).parent / "presets"
 
@@ -53,29 +57,48 @@ class AugmentationConfig(_Section):
         description="Move by up to this many pixels in each direction.",
     )
 
+    @property
+    def off(self) -> bool:
+        """Whether every image stays as it is stored."""
+        return not (self.flip or self.rotate or self.shift) and self.scale_min == self.scale_max == 1
+
 
 class PhaseConfig(_Section):
     """One stretch of training with its own optimizer, from its first epoch to its last."""
 
     name: str = Field("Train", min_length=1, title="Name", description="What the phase is called in curves.")
     epochs: int = Field(
-        24, ge=1, le=1000, title="Epochs", description="How often every training image is seen in this phase."
+        24, ge=1, le=1000, title="Epochs", description="How often every training image is seen in this phase, at most."
     )
-    trainable: Literal["all", "head"] = Field(
+    trainable: Literal["all", "head", "top"] = Field(
         "all",
         title="Trainable part",
-        description="Which layers learn: all, or only the head after the convolutions.",
+        description="Which layers learn: all, only the head after the convolutions, or the head and the top layers "
+        "below it.",
     )
-    optimizer: Literal["adamw", "sgd"] = Field(
-        "adamw", title="Optimizer", description="AdamW, or SGD with Nesterov momentum 0.9."
+    top_layers: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        title="Top layers",
+        description="With the trainable part top: how many layers below the head learn, as Keras counts them.",
+    )
+    freeze_norm: bool = Field(
+        False,
+        title="Freeze normalisation",
+        description="Keep every BatchNormalization of the convolutions as it is, with its stored statistics.",
+    )
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(
+        "adamw", title="Optimizer", description="Adam, AdamW, or SGD with Nesterov momentum 0.9."
     )
     learning_rate: float = Field(
         2e-3, gt=0, le=10, title="Learning rate", description="The size of a step; with a schedule, its peak."
     )
-    schedule: Literal["cosine", "constant"] = Field(
+    schedule: Literal["cosine", "plateau", "constant"] = Field(
         "cosine",
         title="Schedule",
-        description="Cosine lowers the learning rate to zero over the phase; constant keeps it.",
+        description="Cosine lowers the learning rate to zero over the phase; plateau lowers it when what is watched "
+        "stops improving; constant keeps it.",
     )
     warmup_epochs: float = Field(
         2.0,
@@ -85,13 +108,59 @@ class PhaseConfig(_Section):
         description="With the cosine schedule, the learning rate first rises from zero over so many epochs, "
         "at most a fifth of the phase.",
     )
+    monitor: Literal["val_accuracy", "val_loss"] = Field(
+        "val_accuracy",
+        title="Watched score",
+        description="The score on validation that the plateau schedule and early stopping go by.",
+    )
+    plateau_factor: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        title="Plateau factor",
+        description="With the plateau schedule, what the learning rate is multiplied by when it drops.",
+    )
+    plateau_patience: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        title="Plateau patience (epochs)",
+        description="With the plateau schedule, epochs without improvement before the learning rate drops.",
+    )
+    min_learning_rate: float = Field(
+        1e-6,
+        ge=0,
+        le=1,
+        title="Lowest learning rate",
+        description="With the plateau schedule, the learning rate does not drop below this.",
+    )
+    decay_raise: float = Field(
+        1.0,
+        ge=1,
+        le=100,
+        title="Raise decay on a drop",
+        description="With the plateau schedule, what weight decay is multiplied by each time the learning rate drops; "
+        "1 leaves it.",
+    )
+    early_stopping: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        title="Early stopping (epochs)",
+        description="End the phase after so many epochs without improvement of the watched score; empty never does.",
+    )
+    restore_best: bool = Field(
+        False,
+        title="Go back to the best epoch",
+        description="The next phase begins with the weights of the best epoch so far instead of the last ones.",
+    )
     weight_decay: float = Field(
         0.02,
         ge=0,
         le=1,
         title="Weight decay",
         description="Pulls weights toward zero at every step, in proportion to the learning rate; biases and "
-        "normalisation are spared.",
+        "normalisation are spared. Adam has none.",
     )
     label_smoothing: float = Field(
         0.1,
@@ -101,9 +170,115 @@ class PhaseConfig(_Section):
         description="Share of certainty taken from each label and spread over the seven classes, since "
         "labels are noisy.",
     )
+    class_weights: str = Field(
+        "none",
+        title="Class weights",
+        description="What each class counts in the loss: none, inverse (frequency), or seven numbers from angry to "
+        "neutral.",
+    )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        title="Mixup",
+        description="Blends pairs of images and of their labels; the strength of Beta(a, a), 0 for none.",
+    )
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        title="Averaged weights",
+        description="Momentum of a running mean of the weights (EMA) that is validated and kept instead of them; "
+        "0 for none, 0.999 is usual.",
+    )
+    clip_norm: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        title="Clip gradients",
+        description="Shorten the gradient of a step to this length; empty leaves it.",
+    )
     batch_size: int = Field(
         64, ge=1, le=8192, title="Batch size", description="Images per step. Halve it if memory runs out."
     )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        title="Accumulate gradients",
+        description="Batches whose gradients are added up before the weights change: the effective batch is this many "
+        "times the batch size, in the memory of one.",
+    )
+    augmentation: AugmentationConfig = Field(
+        default_factory=AugmentationConfig,
+        title="Augmentation",
+        description="Random changes to training images, drawn anew every epoch.",
+    )
+
+    @field_validator("class_weights")
+    @classmethod
+    def _check_class_weights(cls, text: str) -> str:
+        if text not in ("none", "inverse"):
+            _seven(text)
+        return text
+
+    @model_validator(mode="after")
+    def _check_decay(self) -> PhaseConfig:
+        if self.optimizer == "adam" and self.weight_decay:
+            raise ValueError("have weight_decay 0 with the optimizer adam: adamw is the one that decays")
+        if self.decay_raise > 1 and (self.schedule != "plateau" or not self.weight_decay):
+            raise ValueError("have decay_raise 1 unless the schedule is plateau and there is weight decay to raise")
+        return self
+
+    @property
+    def given_class_weights(self) -> list[float] | None:
+        """The seven numbers, where they were given."""
+        return None if self.class_weights in ("none", "inverse") else _seven(self.class_weights)
+
+
+def _seven(text: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != len(EMOTIONS) or not all(math.isfinite(n) and n >= 0 for n in numbers) or not any(numbers):
+        raise ValueError(f"be none, inverse, or seven numbers of 0 or more for {', '.join(EMOTIONS)}")
+    return numbers
+
+
+class HeadLayer(NamedTuple):
+    """One word of ``RunConfig.head``: its kind, and its number (0 for norm)."""
+
+    kind: Literal["norm", "dense", "dropout", "attention"]
+    value: float
+
+
+def parse_head(text: str) -> list[HeadLayer]:
+    """The layers between pooling and the seven logits, from words such as ``norm, dense 512, dropout 0.5``.
+
+    Raises:
+        ValueError: It says how the text should be.
+    """
+    layers = []
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        kind, _, number = word.partition(" ")
+        try:
+            value = float(number or 0)
+        except ValueError:
+            value = -1.0
+        whole = value == int(value) if math.isfinite(value) else False
+        fits = {
+            "norm": not number,
+            "dense": whole and 1 <= value <= 8192,
+            "dropout": bool(number) and 0 <= value < 1,
+            "attention": whole and 1 <= value <= 256,
+        }
+        if not fits.get(kind):
+            raise ValueError(
+                f"be words like norm, dense 512, dropout 0.5, attention 16, with commas between; {word!r} is none"
+            )
+        layers.append(HeadLayer(kind, value))  # type: ignore[arg-type]
+    return layers
 
 
 class DatasetReference(_Section):
@@ -120,24 +295,62 @@ class RunConfig(_Section):
     preset: str = Field("", title="Preset", description="Where the settings started from.")
     title: str = Field("", title="Title", description="What the preset is called.")
     description: str = Field("", title="Description", description="One sentence about the preset.")
-    architecture: Literal["compact"] = Field("compact", title="Network", description="The network that is trained.")
-    weights: Literal["none"] = Field(
-        "none", title="Initial weights", description="What the network starts from; none is random weights."
+    architecture: Literal["compact", "resnet50v2", "resnet50", "efficientnetv2b0"] = Field(
+        "compact", title="Network", description="The network that is trained, without its head."
     )
-    dropout: float = Field(
-        0.3,
+    weights: str = Field(
+        "none",
+        min_length=1,
+        title="Initial weights",
+        description="What the network starts from: none (random weights), imagenet (downloaded once), or the path of "
+        "a Keras weights file.",
+    )
+    side: int | None = Field(
+        None,
+        ge=16,
+        le=1024,
+        title="Side (pixels)",
+        description="Pictures are resized to this inside the network; empty keeps the dataset's size.",
+    )
+    pixels: Literal["fer2013", "0-1", "0-255", "-1-1", "imagenet-caffe", "imagenet-torch"] = Field(
+        "fer2013",
+        title="Pixel values",
+        description="What the network gets: standardised by FER2013's mean and deviation, a range, or as ImageNet's "
+        "weights expect it.",
+    )
+    attention: int = Field(
+        0,
         ge=0,
-        le=0.9,
-        title="Dropout",
-        description="Share of the pooled features that each training step leaves out, against learning by heart.",
+        le=256,
+        title="Attention in blocks",
+        description="Squeeze-excitation in every block of the compact network, narrowed by this factor; 0 for none.",
+    )
+    head: str = Field(
+        "dropout 0.3",
+        title="Head",
+        description="Layers between pooling and the seven logits, in order: norm, dense 512 (with ReLU), dropout 0.5, "
+        "attention 16 (squeeze-excitation).",
+    )
+    head_l2: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        title="L2 of the head",
+        description="Penalty on the squared weights of the head's dense layers, added to the training loss.",
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32",
+        title="Precision",
+        description="What is computed in; the mixed ones are faster on a GPU and keep weights in float32.",
     )
     phases: list[PhaseConfig] = Field(
         min_length=1, title="Phases", description="Stretches of training, one after the other."
     )
-    augmentation: AugmentationConfig = Field(
-        default_factory=AugmentationConfig,
-        title="Augmentation",
-        description="Random changes to training images.",
+    reveal_test: bool = Field(
+        False,
+        title="Reveal test at the end",
+        description="Score the model on the test split when training ends, as the published recipes do; the look is "
+        "counted.",
     )
     seed: int = Field(
         42,
@@ -157,6 +370,20 @@ class RunConfig(_Section):
         title="Allow leaks",
         description="Train although evaluation photographs are in the training split; the scores then mean little.",
     )
+
+    @field_validator("head")
+    @classmethod
+    def _check_head(cls, text: str) -> str:
+        parse_head(text)
+        return text
+
+    @model_validator(mode="after")
+    def _check_network(self) -> RunConfig:
+        if self.architecture == "compact" and self.weights == "imagenet":
+            raise ValueError("have weights none: there are no ImageNet weights of the compact network")
+        if self.attention and self.architecture != "compact":
+            raise ValueError("have attention 0: only the compact network's blocks take it; write it in head instead")
+        return self
 
     @property
     def total_epochs(self) -> int:
@@ -211,7 +438,15 @@ def read_config(file: Path) -> RunConfig:
     Raises:
         ConfigError: It is missing or damaged.
     """
-    return _read(file)
+    kept = "The run cannot go on without it: put it back from a copy, or delete the run and start a new one."
+    try:
+        config = _read(file)
+    except ConfigError as error:
+        raise ConfigError(f"{error} {kept}") from error
+    if "allow_leaks" not in config.model_fields_set:
+        # The last key that is written. What is missing would be read as defaults, and another network trained.
+        raise ConfigError(f"{file}: damaged, its end is missing. {kept}")
+    return config
 
 
 def apply_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
@@ -296,17 +531,22 @@ def _explain(error: ValidationError) -> str:
         return f"unknown setting {key!r}.{_hint(key, siblings) or ' Known here: ' + ', '.join(siblings) + '.'}"
     if first["type"] == "missing":
         return f"the setting {key!r} is missing."
-    expected = first["msg"].removeprefix("Input ").removeprefix("should ")
+    expected = first["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should ")
+    if isinstance(first["input"], dict):  # a rule about several settings
+        return f"{key or 'the settings'} should {expected}."
     return f"{key}: found {reprlib.repr(first['input'])}, it should {expected}."
 
 
 def _section(path: Sequence[int | str]) -> type[_Section]:
-    sections: dict[str, type[_Section]] = {
-        "phases": PhaseConfig,
-        "augmentation": AugmentationConfig,
-        "dataset": DatasetReference,
-    }
-    return sections[str(path[0])] if path else RunConfig
+    named = [part for part in path if isinstance(part, str)]
+    return _SECTIONS[named[-1]] if named else RunConfig
+
+
+_SECTIONS: Final[dict[str, type[_Section]]] = {
+    "phases": PhaseConfig,
+    "augmentation": AugmentationConfig,
+    "dataset": DatasetReference,
+}
 
 
 def _hint(word: str, known: Sequence[str]) -> str:

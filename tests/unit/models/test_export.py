@@ -5,6 +5,7 @@ import onnxruntime
 import pytest
 
 from fer_core.errors import ModelError
+from fer_core.training.config import load_preset
 
 SHAPE = (24, 24, 1)
 
@@ -14,8 +15,15 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (5, *SHAPE)).astype(np.uint8)
 
 
+def trained_look(model):
+    """Statistics and weights that are not those of the start."""
+    rng = np.random.default_rng(0)
+    model.set_weights([w * (1 + 0.1 * rng.standard_normal(w.shape)) for w in model.get_weights()])
+    return model
+
+
 def network(chain=None):
-    """A network with a trained look: statistics and weights that are not those of the start."""
+    """A network with a trained look."""
     import keras
     from keras import layers
 
@@ -23,7 +31,7 @@ def network(chain=None):
 
     keras.utils.set_random_seed(0)
     if chain is None:
-        model = build("compact", SHAPE, dropout=0.3)
+        model = build(load_preset("compact"), SHAPE)
     else:
         image = keras.Input(SHAPE, dtype="uint8", name="image")
         x = layers.Conv2D(6, 3, activation="relu", name="features")(layers.Rescaling(1 / 255)(image))
@@ -31,9 +39,7 @@ def network(chain=None):
         for layer in chain():
             x = layer(x)
         model = keras.Model(image, x)
-    rng = np.random.default_rng(0)
-    model.set_weights([w * (1 + 0.1 * rng.standard_normal(w.shape)) for w in model.get_weights()])
-    return model
+    return trained_look(model)
 
 
 def published_head():
@@ -49,6 +55,21 @@ def published_head():
         layers.Dropout(0.3),
         layers.Dense(7),
     ]
+
+
+def second_published_head():
+    """The chain of the recipe `resnet50`, smaller."""
+    from keras import layers
+
+    return [layers.Dense(8, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.4), layers.Dense(7)]
+
+
+def attentive_head():
+    from keras import layers
+
+    from fer_core.models.layers import ChannelAttention
+
+    return [ChannelAttention(2), layers.Dense(8, activation="relu"), ChannelAttention(4), layers.Dense(7)]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +99,7 @@ def test_the_file_answers_as_the_network(exported, images, n):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("chain", [None, published_head], ids=["compact", "published"])
+@pytest.mark.parametrize("chain", [None, published_head, second_published_head, attentive_head])
 def test_the_gradient_is_the_one_of_backpropagation(images, chain):
     import keras
     import tensorflow as tf
@@ -106,6 +127,63 @@ def test_a_head_whose_gradient_is_not_known_is_refused(images):
     model = network(lambda: [layers.Dense(7, activation="tanh", name="curved")])
     with pytest.raises(ModelError, match=r"'curved' \(Dense\) is not known"):
         ServingModel(model)(images)
+
+
+def answers(file, images):
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return session.run(["probabilities"], {"image": images})[0]
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("compact", {"attention": 16, "head": "attention 16, dropout 0.3"}),
+        # The others take half a minute each: tests/full/test_every_network.py
+    ],
+)
+def test_every_network_is_exported_from_native_pictures(tmp_path, preset, changes):
+    import keras
+
+    from fer_core.models.architectures import build
+    from fer_core.models.export import export_onnx
+
+    keras.utils.set_random_seed(0)
+    model = build(load_preset(preset).model_copy(update=changes), (16, 16, 1))
+    pictures = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 1)).astype(np.uint8)
+    export_onnx(model, 1.0, tmp_path / "model.onnx", pictures)
+    expected = softmax(model.predict_on_batch(pictures))
+    np.testing.assert_allclose(answers(tmp_path / "model.onnx", pictures), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_network_of_mixed_precision_is_served_in_float32(tmp_path, images, policy):
+    from fer_core.models.architectures import build, set_trainable
+    from fer_core.models.export import as_float32, export_onnx
+
+    config = load_preset("compact").model_copy(update={"precision": policy, "attention": 16, "head": "norm, dense 8"})
+    mixed = trained_look(build(config, SHAPE))
+    set_trainable(mixed, config.phases[0].model_copy(update={"trainable": "head"}))  # as a frozen phase leaves it
+    single = as_float32(config, mixed)
+    for ours, theirs in zip(single.weights, mixed.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert all(layer.compute_dtype == "float32" for layer in single.layers)
+    np.testing.assert_allclose(single.predict_on_batch(images), mixed.predict_on_batch(images), atol=0.2)
+    export_onnx(single, 1.0, tmp_path / "model.onnx", images)
+    np.testing.assert_allclose(
+        answers(tmp_path / "model.onnx", images), softmax(single.predict_on_batch(images)), atol=1e-4
+    )
+
+
+def test_a_network_of_float32_is_served_as_it_is():
+    from fer_core.models.export import as_float32
+
+    model = network()
+    assert as_float32(load_preset("compact"), model) is model
 
 
 def test_a_file_that_answers_otherwise_is_not_written(tmp_path, images, monkeypatch):
