@@ -57,7 +57,7 @@ def main() -> None:
 
         def __init__(self, dataset: Dataset) -> None:
             info, training = dataset.info, dataset.split("train")
-            self._model = build(config.architecture, (info.height, info.width, info.channels), dropout=config.dropout)
+            self._model = build(config, (info.height, info.width, info.channels))
             self._model.compile(
                 optimizer=make_optimizer(phase, STEPS),
                 loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=phase.label_smoothing),

@@ -71,29 +71,69 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Scores a model: official and leak-free accuracy, by class, with calibration and confusion matrix."""
-    from fer_core.evaluation.leaks import seen_in_training
-    from fer_core.evaluation.predictions import Origin
-    from fer_core.evaluation.report import evaluate_predictions
-    from fer_core.inference.predictor import Predictor
+    space = Workspace.default()
+    if detach:
+        plan = _plan(model, source, split, space)
+        start_detached(space, KIND, plan.job, plan.arguments, as_json)
+        return
+    served, material, report = score(model, source, split)
+    if as_json:
+        about = {"model": served.name, "data": material.name, "split": material.split_name}
+        print_json({**about, **report.model_dump(mode="json")})
+    else:
+        _print_report(served, material, report)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be evaluated on what, and the job that does it."""
+
+    served: ServedModel
+    dataset: Dataset | None
+    split: EvaluationSplit
+    job: str
+    arguments: list[str]
+
+
+def _plan(model: str, source: str, split: EvaluationSplit | None, space: Workspace) -> _Plan:
     from fer_core.inference.served import find_model
 
-    space = Workspace.default()
     served = find_model(model, space)
     dataset = dataset_or_none(source, space)
     split = split or (EvaluationSplit.VALIDATION if dataset else EvaluationSplit.TEST)
     place = str(dataset.folder) if dataset else absolute_source(source)
-    argv = ["evaluate", str(served.path), place, "--split", split.value]
-    name = space.new_name(space.jobs, f"evaluate-{split.value}")
-    if detach:
-        start_detached(space, KIND, name, argv, as_json)
-        return
-    with progress_bar() as bar, work(space.jobs, KIND, name, argv, listener=bar) as worker:
+    arguments = ["evaluate", str(served.path), place, "--split", split.value]
+    return _Plan(served, dataset, split, space.new_name(space.jobs, f"evaluate-{split.value}"), arguments)
+
+
+def score(
+    model: str, source: str, split: EvaluationSplit | None = None
+) -> tuple[ServedModel, Material, EvaluationReport]:
+    """Scores a model as a job, with a progress bar, and keeps what it says of a dataset.
+
+    Args:
+        model: A run, an ``.onnx`` file or a bundled model.
+        source: A prepared dataset, or pictures in class folders.
+        split: Of ``source``; None for validation of a dataset, test of a source. A look at test is counted.
+
+    Raises:
+        FerError: The model or the pictures cannot be read.
+    """
+    from fer_core.evaluation.leaks import seen_in_training
+    from fer_core.evaluation.predictions import Origin
+    from fer_core.evaluation.report import evaluate_predictions
+    from fer_core.inference.predictor import Predictor
+
+    space = Workspace.default()
+    plan = _plan(model, source, split, space)
+    served = plan.served
+    with progress_bar() as bar, work(space.jobs, KIND, plan.job, plan.arguments, listener=bar) as worker:
         worker("Loading the model", 0, 0)
         predictor = Predictor.load(served)
-        material = _read(source, split, dataset, predictor.input_shape, worker)
+        material = _read(source, plan.split, plan.dataset, predictor.input_shape, worker)
         probabilities = _classify(predictor, material.split, worker)
         worker("Looking for photographs seen in training", 0, 0)
-        training = _training_dataset(served, dataset, space)
+        training = _training_dataset(served, plan.dataset, space)
         seen = seen_in_training(material.split, training, served.fingerprints)
         origin = Origin(
             model=served.name,
@@ -104,12 +144,9 @@ def evaluate(
         labels = material.split.labels
         report = evaluate_predictions(probabilities, labels, seen.mask, origin.note, origin.temperature)
         _keep(space, served, material, report, probabilities, seen.mask, origin)
-        worker.say(f"{served.name} on {material.name}, {split.value}: {_with_interval(report.accuracy, report.ci95)}.")
-    if as_json:
-        about = {"model": served.name, "data": material.name, "split": material.split_name}
-        print_json({**about, **report.model_dump(mode="json")})
-    else:
-        _print_report(served, material, report)
+        told = f"{plan.split.value}: {_with_interval(report.accuracy, report.ci95)}"
+        worker.say(f"{served.name} on {material.name}, {told}.")
+    return served, material, report
 
 
 def _read(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import Annotated
 
 import typer
 
 from fer_core.cli.console import JsonOption, note, print_json
-from fer_core.errors import JobError
+from fer_core.errors import FerError, JobError
 from fer_core.jobs import supervisor
-from fer_core.jobs.state import JobState, summary
+from fer_core.jobs.state import JobState, StopWish, silence, summary
 from fer_core.jobs.store import Job, list_jobs
+from fer_core.training.runs import KIND, Run
 from fer_core.workspace import Workspace
 
 app = typer.Typer(help="Look at and stop long work.", no_args_is_help=True)
@@ -35,7 +38,7 @@ def describe(job: Job) -> dict[str, object]:
         "phase": status.phase,
         "done": status.done,
         "total": status.total,
-        "message": summary(state, status.message, job.log_tail()),
+        "message": silence(state, status.updated, time.time()) or summary(state, status.message, job.log_tail()),
         "folder": str(job.folder),
     }
 
@@ -69,19 +72,67 @@ def show(name: Annotated[str, typer.Argument(metavar="JOB")], as_json: JsonOptio
 @app.command()
 def stop(
     name: Annotated[str, typer.Argument(metavar="JOB")],
-    force: Annotated[bool, typer.Option(help="Kill it if it does not end by itself.")] = False,
+    keep_best: Annotated[
+        bool, typer.Option("--keep-best", help="Of a run: end training and finish with the best epoch so far.")
+    ] = False,
+    discard: Annotated[bool, typer.Option("--discard", help="Of a run: end it and delete its folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Kill it if it does not end by itself.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before discarding.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Asks a job to end and keep what is finished; waits until it has."""
+    """Asks a job to end and keep what is finished, to go on later; waits until it has ended."""
     job = find(name)
-    if job.state().alive:
-        state = supervisor.stop(job, force=force)
-        if state.alive:
+    if keep_best + discard + force > 1:
+        raise FerError("--keep-best, --discard and --force exclude each other: give one of them.")
+    if keep_best or discard:
+        _check_run(job, keep_best)
+    if discard:
+        _confirm_discard(job, yes)
+    if keep_best and not Run(job).epoch_events:
+        note(f"{name} has not finished an epoch, so there is nothing to keep: it is stopped.")
+        keep_best = False
+    if keep_best:
+        note(f"Ending the training of {name}, then exporting its best epoch.")
+        supervisor.finish_with_best(job)
+    elif job.state().alive:
+        state = supervisor.stop(job, StopWish.DISCARD if discard else StopWish.KEEP_ALL, force=force)
+        if job.exists() and state.alive:
             raise JobError(f"{name} has not ended yet. Kill it with `jobs stop {name} --force`.")
     elif not as_json:
         note(f"{name} is not running.")
     if as_json:
-        print_json(describe(job))
+        print_json(describe(job) if job.exists() else {"name": name, "state": "discarded"})
     else:
-        state = job.state()
-        note(f"{name}: {state}." if state is not JobState.CRASHED else f"{name}: killed; what was saved is kept.")
+        note(_outcome(job))
+
+
+def _check_run(job: Job, keep_best: bool) -> None:
+    """Refuses what only a training run at work can do, and says what to use instead."""
+    option = "--keep-best" if keep_best else "--discard"
+    if job.kind != KIND:
+        raise JobError(f"{job.name} is no training run, and {option} is for those. Use `jobs stop {job.name}`.")
+    state = job.state()
+    if state is JobState.DONE:
+        instead = "its best epoch is kept already" if keep_best else f"delete it with `runs delete {job.name}`"
+    elif keep_best:
+        instead = f"go on with `train --resume {job.name}`, then use --keep-best while it runs"
+    else:
+        instead = f"delete it with `runs delete {job.name}`"
+    if not state.alive:
+        raise JobError(f"{job.name} is not running ({state}): {instead}.")
+
+
+def _confirm_discard(job: Job, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise FerError("Discarding asks first, and nobody can answer here. Add --yes to discard without asking.")
+    typer.confirm(f"Stop {job.name} and delete it with everything it has learnt?", abort=True, err=True)
+
+
+def _outcome(job: Job) -> str:
+    """What became of a job that was to be stopped, in one line."""
+    if not job.exists():
+        return f"{job.name}: stopped and discarded, its folder is deleted."
+    state = job.state()
+    return f"{job.name}: killed; what was saved is kept." if state is JobState.CRASHED else f"{job.name}: {state}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -15,10 +15,8 @@ from fer_core.inference.served import check_unused
 from fer_core.jobs.store import Job
 from fer_core.jobs.worker import Worker, work
 from fer_core.training import backend, runs
-from fer_core.training.config import RunConfig, apply_overrides, load_config, read_config
-from fer_core.workspace import Workspace, check_name
-
-DEFAULT_PRESET: Final = "compact"
+from fer_core.training.config import DEFAULT_PRESET, RunConfig, apply_overrides, load_config, read_config
+from fer_core.workspace import Workspace, check_name, expand
 
 Setting = Annotated[
     list[str],
@@ -57,7 +55,10 @@ def train(
     preset = preset or DEFAULT_PRESET
     config = apply_overrides(load_config(preset), settings)
     data = Dataset.open(space.dataset(dataset))
+    asked = config.phases
     config = runs.complete(config, data, allow_leaks=allow_leaks)
+    if left_out := [phase.name for phase in asked if phase not in config.phases]:
+        note(f"Left out: {', '.join(left_out)}. Without initial weights the head would learn from noise.")
     if allow_leaks and data.info.contaminated:
         note(f"{data.name} is leaky, and you allowed it: the run's scores will be too high. The card says so.")
     name = check_name(name or space.new_name(space.runs, config.preset), "run")
@@ -72,7 +73,7 @@ def train(
     with progress_bar() as bar, work(space.runs, runs.KIND, name, arguments, listener=bar) as worker:
         runs.write_config(worker.job, config)
         _train(space, config, data, worker)
-    _report_end(worker.job, as_json)
+    _finish(config, data, worker.job, as_json)
 
 
 def _resume(space: Workspace, job: Job, *, detach: bool, as_json: bool) -> None:
@@ -90,7 +91,7 @@ def _resume(space: Workspace, job: Job, *, detach: bool, as_json: bool) -> None:
         work(parent, runs.KIND, job.name, arguments, listener=bar, resume=True) as worker,
     ):
         _train(space, config, data, worker)
-    _report_end(job, as_json)
+    _finish(config, data, job, as_json)
 
 
 def _train(space: Workspace, config: RunConfig, data: Dataset, worker: Worker) -> None:
@@ -109,7 +110,7 @@ def _train(space: Workspace, config: RunConfig, data: Dataset, worker: Worker) -
 
 def _arguments(dataset: str, preset: str, settings: list[str], name: str, allow_leaks: bool) -> list[str]:
     """The command line that does the same from any folder."""
-    preset = str(Path(preset).absolute()) if Path(preset).suffix in (".yaml", ".yml") else preset
+    preset = str(expand(preset).absolute()) if Path(preset).suffix.lower() in (".yaml", ".yml") else preset
     changes = [part for setting in settings for part in ("--set", setting)]
     leaks = ["--allow-leaks"] if allow_leaks else []
     return ["train", dataset, "--preset", preset, *changes, "--name", name, *leaks]
@@ -122,7 +123,12 @@ def _report_start(job: Job, as_json: bool) -> None:
         note(f"Started {job.name}. Watch it: python -m fer_core runs show {job.name}")
 
 
-def _report_end(job: Job, as_json: bool) -> None:
+def _finish(config: RunConfig, data: Dataset, job: Job, as_json: bool) -> None:
+    """Reveals the test result where the recipe does, unless its user ended it before its time, and reports."""
+    if config.reveal_test and job.stop_wish() is None:
+        from fer_core.cli.evaluate import EvaluationSplit, score
+
+        score(str(job.folder), str(data.folder), EvaluationSplit.TEST)
     run = runs.Run(job)
     if as_json:
         print_json({"run": run.name, "state": str(run.state), "folder": str(run.folder), "metrics": run.metrics})

@@ -30,6 +30,25 @@ class JobState(StrEnum):
         return self in (JobState.STOPPED, JobState.CRASHED, JobState.FAILED)
 
 
+class StopWish(StrEnum):
+    """What a user wants of a stop, from the weakest to the strongest; a stronger wish takes a weaker one's place."""
+
+    KEEP_ALL = "keep"
+    """End at the next step and keep what is finished, to go on later."""
+    KEEP_BEST = "best"
+    """End the training and finish with the best epoch so far."""
+    DISCARD = "discard"
+    """End at the next step and delete the job's folder."""
+
+    def beyond(self, other: StopWish | None) -> bool:
+        """Whether it is stronger than ``other``."""
+        order = list(StopWish)
+        return other is None or order.index(self) > order.index(other)
+
+
+SILENCE_SECONDS: Final = 180.0
+"""After so long without a word from a worker, people are told: compiling or loading takes a minute at the most."""
+
 LOG_MARK: Final = "--- started"
 """Begins the line that every attempt at a job puts into its log."""
 
@@ -58,6 +77,25 @@ def derive(written: str, lock_held: bool, stop_requested: bool) -> JobState:
         # The worker has said its last word and is about to exit, or a new one has not said its first.
         return state
     return JobState.STOPPING if stop_requested else state
+
+
+def silence(state: JobState, updated: float, now: float) -> str:
+    """One sentence about a worker that holds its lock but has said nothing for minutes; empty for any other.
+
+    It may only be slow, so its state stays what it is, and a person decides.
+
+    Args:
+        state: From ``derive``.
+        updated: When it last wrote its status, seconds since the epoch; 0 where that is not known.
+        now: Seconds since the epoch.
+    """
+    quiet = now - updated
+    if not state.alive or not updated or quiet < SILENCE_SECONDS:
+        return ""
+    return (
+        f"No sign of life for {quiet / 60:.0f} min. If that is longer than its work can take, force it to stop, "
+        "then resume: what was saved is kept."
+    )
 
 
 def summary(state: JobState, message: str, log_tail: str) -> str:

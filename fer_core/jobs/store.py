@@ -7,19 +7,22 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 import fer_core
 from fer_core.errors import JobError
-from fer_core.jobs.state import JobState, derive
+from fer_core.jobs.state import JobState, StopWish, derive
 from fer_core.workspace import newest_first
+
+_DISCARDED: Final = ".deleted"  # beside the jobs; what lies in it is none any more
 
 
 class JobSpec(BaseModel):
@@ -105,7 +108,9 @@ class Job:
         try:
             return JobSpec.model_validate_json((self.folder / "job.json").read_bytes())
         except (OSError, ValidationError) as error:
-            raise JobError(f"{self.folder / 'job.json'}: missing or damaged; this job cannot be continued.") from error
+            raise JobError(
+                f"{self.folder / 'job.json'}: missing or damaged, so it cannot go on. Start it anew, or delete it."
+            ) from error
 
     @property
     def kind(self) -> str:
@@ -124,6 +129,15 @@ class Job:
 
     def write_status(self, status: JobStatus) -> None:
         write_atomically(self.folder / "status.json", status.model_dump_json())
+
+    def write_last_status(self, status: JobStatus) -> None:
+        """Like ``write_status``; on a full disk over the old file, in whose place there is room for a new word."""
+        try:
+            self.write_status(status)
+        except OSError:
+            with (self.folder / "status.json").open("r+b") as file:
+                file.write(status.model_dump_json().encode())
+                file.truncate()
 
     def state(self) -> JobState:
         """What is true now, from the files and the lock alone."""
@@ -149,6 +163,33 @@ class Job:
     def stop_requested(self) -> bool:
         return (self.folder / "stop").exists()
 
+    def stop_wish(self) -> StopWish | None:
+        """What the ``stop`` file asks for; a file without a known word asks to keep everything."""
+        try:
+            return StopWish((self.folder / "stop").read_text().strip())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            return StopWish.KEEP_ALL
+
+    def ask_to_stop(self, wish: StopWish) -> None:
+        """Writes a wish into the ``stop`` file, unless one that is as strong stands there."""
+        if wish.beyond(self.stop_wish()):
+            write_atomically(self.folder / "stop", wish)
+
+    def discard(self) -> None:
+        """Deletes the folder with everything in it. Only whoever holds the job's lock may do so.
+
+        It first leaves its place in one step, so that a crash never leaves half a job that looks whole; what a crash
+        left behind goes with the next one.
+        """
+        waste = self.folder.parent / _DISCARDED
+        while self.exists():
+            waste.mkdir(exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process has just removed its own waste, and ours
+                self.folder.rename(waste / f"{self.name}-{os.getpid()}-{time.time_ns()}")
+        shutil.rmtree(waste, ignore_errors=True)
+
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Appends one line to ``events.jsonl`` in a single write, so that readers never see half of two lines."""
         line = json.dumps({"time": round(time.time(), 3), **event}, allow_nan=False) + "\n"
@@ -159,13 +200,20 @@ class Job:
                     line = "\n" + line
             file.write(line.encode())
 
-    def events(self) -> list[dict[str, Any]]:
-        """All complete events in order; a torn or damaged line is left out."""
+    def exists(self) -> bool:
+        """Whether its folder is still there: it may have been discarded."""
+        return (self.folder / "job.json").is_file()
+
+    def events(self, kind: str = "") -> list[dict[str, Any]]:
+        """All complete events in order, or those of a kind; a torn or damaged line is left out."""
         try:
             lines = (self.folder / "events.jsonl").read_bytes().split(b"\n")
         except OSError:
             return []
-        return list(_parsed(lines))
+        # Most lines are of other kinds, and looking for a word is much faster than parsing.
+        mark = json.dumps(kind).encode() if kind else b""
+        events = parse_events(line for line in lines if mark in line)
+        return [event for event in events if kind in ("", event.get("type"))]
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of ``worker.log``, without control codes' line rewrites."""
@@ -179,7 +227,8 @@ class Job:
         return "\n".join(line.rsplit("\r", 1)[-1] for line in text.splitlines()[-lines:])
 
 
-def _parsed(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+def parse_events(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The events of lines; one that is torn or damaged is left out."""
     for line in lines:
         try:
             event = json.loads(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import Final
 
 import fer_core
 from fer_core.errors import JobError
-from fer_core.jobs.state import LOG_MARK, JobState
+from fer_core.jobs.state import LOG_MARK, JobState, StopWish
 from fer_core.jobs.store import Job, JobStatus
 from fer_core.jobs.worker import JOB_FOLDER, JOB_LOCK
 
@@ -72,10 +73,10 @@ def start(job: Job, arguments: list[str]) -> None:
     threading.Thread(target=process.wait, name=f"reap-{job.name}", daemon=True).start()
 
 
-def request_stop(job: Job) -> None:
-    """Asks the worker to end at its next step and to keep what is finished."""
+def request_stop(job: Job, wish: StopWish = StopWish.KEEP_ALL) -> None:
+    """Asks the worker to end at its next step, in one of three ways; it is not waited for."""
     if job.state().alive:
-        (job.folder / "stop").touch()
+        job.ask_to_stop(wish)
 
 
 def terminate(job: Job, *, force: bool = False) -> None:
@@ -93,19 +94,38 @@ def terminate(job: Job, *, force: bool = False) -> None:
             os.kill(pid, number)
 
 
-def stop(job: Job, *, grace: float = GRACE_SECONDS, force: bool = False) -> JobState:
+def stop(
+    job: Job, wish: StopWish = StopWish.KEEP_ALL, *, grace: float = GRACE_SECONDS, force: bool = False
+) -> JobState:
     """Stops a job and waits for its end: asks, then after ``grace`` seconds signals, then kills if ``force``.
 
+    Args:
+        job: Which.
+        wish: What becomes of it. Not ``KEEP_BEST``, which is no end but more work: see ``finish_with_best``.
+        grace: Seconds to wait before each next step.
+        force: Whether to kill it in the end.
+
     Returns:
-        The state it is in afterwards.
+        The state it is in afterwards; of a discarded job that means nothing, as it does not exist any more.
     """
-    request_stop(job)
+    request_stop(job, wish)
     if wait(job, grace):
         return job.state()
     terminate(job)
     if not wait(job, grace) and force:
         terminate(job, force=True)
         wait(job, grace)
+    return job.state()
+
+
+def finish_with_best(job: Job) -> JobState:
+    """Asks a training run to finish with its best epoch so far and waits for its end, however long that takes.
+
+    Returns:
+        The state it is in afterwards.
+    """
+    request_stop(job, StopWish.KEEP_BEST)
+    wait(job, math.inf)
     return job.state()
 
 

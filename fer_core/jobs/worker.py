@@ -19,6 +19,7 @@ from typing import Any
 
 from fer_core.errors import FerError, JobError, Stopped, from_os_error
 from fer_core.jobs.progress import Progress, silent
+from fer_core.jobs.state import StopWish
 from fer_core.jobs.store import Job, JobStatus, take_lock
 
 JOB_FOLDER = "FER_JOB_FOLDER"
@@ -33,6 +34,7 @@ class Worker:
         self.job = job
         self._listener = listener
         self._interrupted = False
+        self._heeds_keep_best = False
         self._next_write = 0.0
         now = time.time()
         self._status = JobStatus(state="running", pid=os.getpid(), started=now, updated=now)
@@ -66,7 +68,26 @@ class Worker:
         self._status.result.update(result)
 
     def stop_requested(self) -> bool:
-        return self._interrupted or self.job.stop_requested()
+        """Whether the work is to end now: the user wants it to, or the machine goes down."""
+        wish = self.job.stop_wish()
+        return self._interrupted or (wish is not None and (wish is not StopWish.KEEP_BEST or self._heeds_keep_best))
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the user wants the work to finish with the best that it has so far."""
+        return self.job.stop_wish() is StopWish.KEEP_BEST and not self._interrupted
+
+    @contextlib.contextmanager
+    def heeding_keep_best(self) -> Iterator[None]:
+        """Within the block, ``Stopped`` is also raised where the user wants to finish with the best so far.
+
+        Elsewhere that wish stops nothing: what comes before and after the block is needed to grant it.
+        """
+        self._heeds_keep_best = True
+        try:
+            yield
+        finally:
+            self._heeds_keep_best = False
 
     def interrupt(self, signum: int, frame: FrameType | None) -> None:
         """Signal handler: the first asks nicely, the second (Ctrl-C twice) ends the process."""
@@ -89,11 +110,18 @@ class Worker:
         self.heartbeat()
         return descriptor
 
+    @property
+    def message(self) -> str:
+        """The sentence that stands in the status."""
+        return self._status.message
+
     def finish(self, state: str, message: str = "") -> None:
+        """Says the last word."""
         self._status.state, self._status.finished = state, time.time()
+        self._status.updated = self._status.finished
         self._status.message = message or self._status.message
-        with contextlib.suppress(OSError):  # a full disk must not hide why the job ended
-            self.heartbeat()
+        with contextlib.suppress(OSError):  # where even that cannot be said, the free lock says enough
+            self.job.write_last_status(self._status)
 
 
 def fail_before_work(message: str) -> None:
@@ -166,6 +194,9 @@ def work(
         yield worker
         worker.finish("done")
     except Stopped as stop:
+        if job.stop_wish() is StopWish.DISCARD:
+            job.discard()
+            raise Stopped(f"{job.name}: stopped and discarded, its folder is deleted.") from None
         worker.finish("stopped", str(stop))
         raise
     except FerError as error:

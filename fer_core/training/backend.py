@@ -22,7 +22,7 @@ def load(threads: int | None = None) -> None:
     does not, because sums are split differently.
 
     Args:
-        threads: For computing; None uses all. It can be set once per process.
+        threads: For computing; None uses all. The first call in a process that computes decides.
     """
     with _quiet():
         import keras
@@ -32,8 +32,9 @@ def load(threads: int | None = None) -> None:
 
             tf.get_logger().setLevel("ERROR")
             if threads is not None:
-                tf.config.threading.set_intra_op_parallelism_threads(threads)
-                tf.config.threading.set_inter_op_parallelism_threads(threads)
+                with contextlib.suppress(RuntimeError):  # the process computes already, with what it began with
+                    tf.config.threading.set_intra_op_parallelism_threads(threads)
+                    tf.config.threading.set_inter_op_parallelism_threads(threads)
             for gpu in tf.config.list_physical_devices("GPU"):
                 # Otherwise TensorFlow takes all of a GPU's memory, and a second process gets none.
                 tf.config.experimental.set_memory_growth(gpu, True)
@@ -52,6 +53,14 @@ def device() -> str:
             return str(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU"))
         return "CPU"
     return keras.distribution.list_devices()[0]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: of the machine, or, in the words of any backend, of the GPU."""
+    words = f"{type(error).__name__}: {error}"
+    return isinstance(error, MemoryError) or any(
+        sign in words for sign in ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OutOfMemory", "OOM when allocating")
+    )
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import keras
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from fer_core.emotions import EMOTIONS
 from fer_core.preprocessing import Pixels
-from fer_core.training.config import AugmentationConfig
+from fer_core.training.config import AugmentationConfig, PhaseConfig
 
 
 class TrainingBatches(keras.utils.PyDataset):
@@ -21,30 +22,24 @@ class TrainingBatches(keras.utils.PyDataset):
     uninterrupted one. Set ``epoch`` before the epoch starts.
 
     Args:
-        images: uint8 ``[N, H, W, C]``; not copied.
+        images: uint8 ``[N, H, W, C]``, not copied; or what a frozen backbone says of them, float32 ``[N, F]``.
         labels: int ``[N]``.
-        batch_size: Images per batch; the last one of an epoch holds what is left.
-        augmentation: See ``augment``.
+        phase: Batch size (the last batch of an epoch holds what is left), augmentation, mixup, class weights.
+        index: Of the phase in the run.
         seed: Of the run.
-        phase: Index of the phase in the run.
     """
 
     def __init__(
-        self,
-        images: Pixels,
-        labels: NDArray[np.int64],
-        *,
-        batch_size: int,
-        augmentation: AugmentationConfig,
-        seed: int,
-        phase: int,
+        self, images: NDArray[Any], labels: NDArray[np.int64], phase: PhaseConfig, *, index: int, seed: int
     ) -> None:
         super().__init__()
         self._images = images
         self._targets = np.eye(len(EMOTIONS), dtype=np.float32)[labels]
-        self._batch_size = batch_size
-        self._augmentation = augmentation
-        self._seed = (seed, phase)
+        self._class_weights = class_weights(phase, labels)
+        self._batch_size = phase.batch_size
+        self._augmentation = phase.augmentation
+        self._mixup = phase.mixup
+        self._seed = (seed, index)
         self.epoch = 0
 
     @property
@@ -65,11 +60,47 @@ class TrainingBatches(keras.utils.PyDataset):
         """Images in a batch."""
         return min(self._batch_size, len(self._images) - index * self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Pixels, NDArray[np.float32]]:
-        """Images, uint8 ``[B, H, W, C]``, and one-hot labels, float32 ``[B, 7]``."""
+    def __getitem__(self, index: int) -> tuple[NDArray[np.generic], ...]:
+        """Images, uint8 ``[B, H, W, C]``; labels, float32 ``[B, 7]``, one-hot or blended; with class weights what
+        each image counts, float32 ``[B]``."""
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         rng = np.random.default_rng((*self._seed, self._epoch, index))
-        return augment(self._images[rows], self._augmentation, rng), self._targets[rows]
+        images, targets = augment(self._images[rows], self._augmentation, rng), self._targets[rows]
+        if self._mixup:
+            images, targets = mix(images, targets, self._mixup, rng)
+        return (images, targets) if self._class_weights is None else (images, targets, targets @ self._class_weights)
+
+
+def class_weights(phase: PhaseConfig, labels: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    """What each class counts in a phase's loss, float32 ``[7]``; None where all count the same.
+
+    ``inverse`` makes the seven classes count alike in sum, and the mean image 1 (scikit-learn's ``balanced``).
+    """
+    if phase.class_weights == "none":
+        return None
+    if given := phase.given_class_weights:
+        return np.array(given, np.float32)
+    counts = np.bincount(labels, minlength=len(EMOTIONS))
+    present = np.count_nonzero(counts)
+    return (len(labels) / (present * np.maximum(counts, 1))).astype(np.float32)
+
+
+def mix(
+    images: Pixels, targets: NDArray[np.float32], strength: float, rng: np.random.Generator
+) -> tuple[Pixels, NDArray[np.float32]]:
+    """Blends each image, and its label likewise, with another of the batch (Zhang et al. 2018, arXiv:1710.09412).
+
+    Args:
+        images: uint8 ``[B, H, W, C]``.
+        targets: float32 ``[B, 7]``.
+        strength: Of Beta(a, a), from which each image's share is drawn.
+        rng: Where it is drawn from.
+    """
+    other = rng.permutation(len(images))
+    share = rng.beta(strength, strength, len(images)).astype(np.float32)
+    of_image = share[:, None, None, None]
+    blended = of_image * images + (1 - of_image) * images[other]
+    return np.rint(blended).astype(np.uint8), share[:, None] * targets + (1 - share[:, None]) * targets[other]
 
 
 def augment(images: Pixels, config: AugmentationConfig, rng: np.random.Generator) -> Pixels:
@@ -81,8 +112,10 @@ def augment(images: Pixels, config: AugmentationConfig, rng: np.random.Generator
         rng: Where they are drawn from.
 
     Returns:
-        New images of the same shape.
+        New images of the same shape; the same ones where nothing is to be changed.
     """
+    if config.off:
+        return images
     n, height, width, _ = images.shape
     flips = rng.random((n,)) < (0.5 if config.flip else 0)
     angles = rng.uniform(-config.rotate, config.rotate, (n,))

@@ -63,6 +63,7 @@ def write_training_history(history: pd.DataFrame, phases: Sequence[tuple[str, in
 
 def _bands(axes: Axes, phases: Sequence[tuple[str, int]]) -> None:
     """Phases as faint bands with their names on top; a single phase needs none."""
+    phases = [phase for phase in phases if phase[1]]  # one that the run ended before has no place
     if len(phases) < 2:
         return
     start = 0.5

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
+from numpy.typing import NDArray
 
 from fer_core.data.dataset import Dataset, Split
-from fer_core.errors import DatasetError, JobError, Stopped
+from fer_core.errors import DatasetError, FerError, JobError, Stopped
+from fer_core.inference.card_text import leak_words
+from fer_core.inference.served import CARD_FILE
+from fer_core.jobs.store import write_atomically
 from fer_core.jobs.worker import Worker
-from fer_core.models.architectures import build, set_trainable
-from fer_core.training import checkpoints, predict
+from fer_core.models.architectures import build, load_weights, set_trainable
+from fer_core.models.export import as_float32
+from fer_core.training import backend, checkpoints, features, predict
 from fer_core.training.callbacks.best import Best
 from fer_core.training.callbacks.checkpoint import Checkpoint
+from fer_core.training.callbacks.early_stopping import EarlyStopping
 from fer_core.training.callbacks.epoch_events import EpochEvents
+from fer_core.training.callbacks.increase_weight_decay_on_lr_drop import IncreaseWeightDecayOnLRDrop
+from fer_core.training.callbacks.plateau import Plateau
 from fer_core.training.callbacks.reporter import Reporter
+from fer_core.training.callbacks.resumable import Number
 from fer_core.training.callbacks.sample_board import SampleBoard
+from fer_core.training.callbacks.swap_averages import SwapAverages
 from fer_core.training.callbacks.validation import Validation
 from fer_core.training.checkpoints import BestEpoch, CheckpointState
-from fer_core.training.config import RunConfig
+from fer_core.training.config import PhaseConfig, RunConfig
 from fer_core.training.data import TrainingBatches
-from fer_core.training.optimizers import make_optimizer
-from fer_core.training.results import write_results
+from fer_core.training.optimizers import make_optimizer, swap_averages
+from fer_core.training.results import finding, write_results
+from fer_core.training.runs import Run
+from fer_core.training.weights import locate
 
 
 def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
@@ -39,24 +54,80 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
 
     Raises:
         Stopped: The user asked for it; the finished epochs are kept.
-        DatasetError: A split to train or validate on is empty.
-        JobError: The checkpoint is damaged or of other settings.
-        FerError: The loss is no longer a number.
+        DatasetError: A split to train or validate on is empty, or the dataset is gone.
+        JobError: The checkpoints are damaged or of other settings.
+        FerError: The loss is no longer a number, or the disk is full.
     """
     folder = worker.job.folder / checkpoints.FOLDER
     state = _load_state(folder, config)
+    if state:
+        _mend_history(state, worker)
+    elif _say_finished(worker):
+        return
     try:
         worker("Reading dataset", 0, 0)
         training, validation = _read(dataset, "train"), _read(dataset, "validation")
+        weights = locate(config.weights, config.architecture, worker) if state is None else None
         worker("Compiling", 0, 0)
         keras.utils.set_random_seed(config.seed)
-        shape = (dataset.info.height, dataset.info.width, dataset.info.channels)
-        model = build(config.architecture, shape, dropout=config.dropout)
-        best = _Trainer(config, model, training, validation, worker).run(state)
+        model = build(config, (dataset.info.height, dataset.info.width, dataset.info.channels))
+        if weights is not None:
+            load_weights(model, weights)
+        try:
+            with worker.heeding_keep_best():
+                worker("Compiling", 0, 0)  # the wish may be older than this process
+                best = _Trainer(config, model, training, validation, worker).run(state)
+        except Stopped:
+            reached = checkpoints.last_state(folder) if worker.keeps_best else None
+            if reached is None:
+                raise
+            best = reached.best
+        else:
+            reached = None
         checkpoints.restore(folder, best.phase, best.epoch, model)
-        write_results(config, dataset, model, training, validation, best, worker)
+        write_results(config, dataset, as_float32(config, model), training, validation, best, worker)
+        if reached:
+            _say_ended_early(f"stopped after {reached.finished} of {config.total_epochs} epochs", worker)
     except Stopped:
         raise Stopped(_what_is_kept(folder, config, worker.job.name)) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        kept = _what_is_kept(folder, config, worker.job.name)
+        raise FerError(f"The disk is full. Free some space. {kept}") from error
+    except DatasetError as error:
+        if checkpoints.last_state(folder) is None:
+            raise
+        kept = _what_is_kept(folder, config, worker.job.name)
+        raise DatasetError(
+            f"{dataset.folder} is gone or damaged, and this run still needs it. Put it back. {kept}"
+        ) from error
+
+
+def _say_finished(worker: Worker) -> bool:
+    """Whether a run without checkpoints has all its results: then they were freed, and only its status was lost."""
+    run = Run(worker.job)
+    if not (run.metrics and run.model and run.card and "validation" in run.card.metrics):
+        return False
+    worker.say(finding(run.card.metrics["validation"], leak_words(run.card, "validation")))
+    return True
+
+
+def _mend_history(state: CheckpointState, worker: Worker) -> None:
+    """Writes the ``epoch`` events again that a damaged ``events.jsonl`` has lost."""
+    known = {(event["phase"], event["epoch"]) for event in worker.job.events("epoch")}
+    for event in state.history:
+        if (event["phase"], event["epoch"]) not in known:
+            worker.job.append_event(event)
+
+
+def _say_ended_early(how: str, worker: Worker) -> None:
+    """Notes on the card, and in the closing sentence, that the user ended the training."""
+    card = Run(worker.job).card
+    assert card is not None  # written just now
+    card.notes.append(f"Training was {how}, on request; the model is the best of them.")
+    write_atomically(worker.job.folder / CARD_FILE, card.model_dump_json(indent=2))
+    worker.say(f"{worker.message} · {how}")
 
 
 @dataclass(frozen=True)
@@ -71,73 +142,144 @@ class _Trainer:
 
     def run(self, state: CheckpointState | None) -> BestEpoch:
         """Trains the epochs after ``state``, all where it is None, and returns the best epoch of the run."""
-        folder = self.worker.job.folder / checkpoints.FOLDER
-        best = state.best if state else None
         for index in range(state.phase if state else 0, len(self.config.phases)):
-            batches = self._compile(index)
-            first = 0
-            if state and index == state.phase:
-                checkpoints.restore(folder, state.phase, state.epoch, self.model, self.model.optimizer)
-                first = state.epoch + 1
-            best = self._fit(index, batches, first, best)
-        assert best is not None  # a run has at least one epoch
-        return best
+            first = state.epoch + 1 if state and state.phase == index else 0
+            if not (first and state and state.ended):
+                state = self._fit(index, first, state)
+        assert state is not None  # a run has at least one epoch
+        return state.best
 
-    def _compile(self, index: int) -> TrainingBatches:
-        """Gives the model a phase's optimizer and loss; returns what the phase trains on."""
+    def _begin(self, index: int, first: int, state: CheckpointState | None) -> _Material:
+        """Sets the network to what a phase begins with, and compiles what the phase trains."""
         phase = self.config.phases[index]
-        batches = TrainingBatches(
-            self.training.images,
-            self.training.labels,
-            batch_size=phase.batch_size,
-            augmentation=self.config.augmentation,
-            seed=self.config.seed,
-            phase=index,
-        )
-        set_trainable(self.model, phase.trainable)
-        optimizer = make_optimizer(phase, len(batches))
-        self.model.compile(
+        set_trainable(self.model, phase)
+        folder = self.worker.job.folder / checkpoints.FOLDER
+        if state:
+            # Where the phase before went on without a break, what it ended with is in the network already.
+            back = state.best if not first and self.config.phases[index - 1].restore_best else state
+            checkpoints.restore(folder, back.phase, back.epoch, self.model)
+        material = self._material(index)
+        optimizer = make_optimizer(phase, len(material.batches))
+        learner = material.learner
+        learner.compile(
             optimizer=optimizer,
             loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=phase.label_smoothing),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         )
-        optimizer.build(self.model.trainable_variables)  # now, so that a checkpoint finds its variables
-        return batches
+        learner.optimizer.build(learner.trainable_variables)  # now, so that a checkpoint finds its variables
+        if state and first:
+            checkpoints.restore(folder, state.phase, state.epoch, self.model, learner.optimizer)
+            if phase.ema:
+                swap_averages(learner)  # it was saved with the means in the place of the weights
+        return material
 
-    def _fit(self, index: int, batches: TrainingBatches, first: int, best: BestEpoch | None) -> BestEpoch | None:
-        """Trains a phase from its epoch ``first`` on; returns the best epoch so far."""
+    def _material(self, index: int) -> _Material:
+        """What a phase trains, and on what: the network on images, or its head on what the frozen rest says of them."""
+        phase, worker = self.config.phases[index], self.worker
+        learner: keras.Model = self.model
+        images: tuple[NDArray[Any], ...] = (self.training.images, self.validation.images)
+        if phase.trainable == "head":
+            if reason := features.why_not(self.model, phase):
+                worker.emit("no_features", phase=index, reason=reason)
+            else:
+                folder, size = worker.job.folder / features.FOLDER, phase.batch_size
+                splits = zip(("train", "validation"), images, strict=True)
+                learner = features.head_model(self.model)
+                images = tuple(
+                    features.backbone_features(self.model, of, folder, name, worker, size) for name, of in splits
+                )
+        batches = TrainingBatches(images[0], self.training.labels, phase, index=index, seed=self.config.seed)
+        return _Material(learner, batches, images[1])
+
+    def _fit(self, index: int, first: int, state: CheckpointState | None) -> CheckpointState:
+        """Trains a phase from its epoch ``first`` on; returns the state that it ends with."""
+        material = self._begin(index, first, state)
         phases, phase = self.config.phases, self.config.phases[index]
-        if first == phase.epochs:
-            return best
+        before = state.finished - first if state else 0
         steps = predict.steps(len(self.validation))
-        reporter = Reporter(self.worker, batches, phase=index, phases=len(phases), validation_steps=steps)
+        reporter = Reporter(self.worker, material.batches, phase=index, phases=len(phases), validation_steps=steps)
         scores = Validation(
-            self.validation.images,
+            material.validation,
             self.validation.labels,
             label_smoothing=phase.label_smoothing,
             tick=reporter.validated,
         )
-        winner = Best(index, best)
+        best = Best(index, state.best if state else None)
         events = EpochEvents(
             self.worker,
             phase=index,
-            epochs_before=sum(before.epochs for before in phases[:index]),
+            epochs_before=before,
             reporter=reporter,
             validation=scores,
             board=SampleBoard(self.validation.labels, self.config.seed),
-            best=winner,
+            best=best,
         )
-        checkpoint = Checkpoint(self.worker, phase=index, best=winner, config_hash=_hash(self.config))
+        deciding = _deciding(phase, self.worker, state.counters if state and first else {})
+        checkpoint = Checkpoint(
+            self.worker,
+            self.model,
+            phase=index,
+            best=best,
+            counters=deciding,
+            epochs_before=before,
+            config_hash=_hash(self.config),
+        )
+        swap = [SwapAverages()] if phase.ema else []
         self.worker.emit("phase_start", phase=index, name=phase.name, epochs=phase.epochs)
-        self.model.fit(
-            batches,
-            initial_epoch=first,
-            epochs=phase.epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=[reporter, scores, winner, events, checkpoint],
-        )
-        return winner.epoch
+        try:
+            material.learner.fit(
+                material.batches,
+                initial_epoch=first,
+                epochs=phase.epochs,
+                shuffle=False,
+                verbose=0,
+                callbacks=[reporter, *swap, scores, best, events, *deciding, checkpoint, *swap],
+            )
+        except Exception as error:
+            if backend.out_of_memory(error):
+                raise FerError(_smaller_batch(phase, index)) from error
+            raise
+        features.remove(self.worker.job.folder / features.FOLDER)
+        assert checkpoint.state is not None  # at least one epoch was trained
+        return checkpoint.state
+
+
+class _Material(NamedTuple):
+    """What a phase trains, the batches for it, and what it is validated on."""
+
+    learner: keras.Model
+    batches: TrainingBatches
+    validation: NDArray[Any]
+
+
+def _smaller_batch(phase: PhaseConfig, index: int) -> str:
+    """What to do where memory ran out: half the batch, and twice as many gradients added up."""
+    said = f"Memory ran out in phase {index + 1} with batches of {phase.batch_size}."
+    if phase.batch_size == 1:
+        return f"{said} Use a smaller --set side=..., or a smaller network."
+    half = phase.batch_size // 2
+    settings = f"--set phases.{index}.batch_size={half} --set phases.{index}.accumulate={2 * phase.accumulate}"
+    effective = 2 * half * phase.accumulate
+    return (
+        f"{said} Start a new run with {settings}: the effective batch is then {effective}, in half the memory. "
+        "The epochs before are kept."
+    )
+
+
+def _deciding(
+    phase: PhaseConfig, worker: Worker, counters: Mapping[str, Mapping[str, Number]]
+) -> list[keras.callbacks.Callback]:
+    """The callbacks that decide on later epochs, with the counters that they had before an interruption."""
+    found: list[keras.callbacks.Callback] = []
+    if phase.schedule == "plateau":
+        found.append(Plateau(worker, phase, counters.get("Plateau", {})))
+    if phase.decay_raise > 1:
+        resumed = counters.get("IncreaseWeightDecayOnLRDrop", {})
+        found.append(IncreaseWeightDecayOnLRDrop(worker, phase.decay_raise, resumed))
+    if phase.early_stopping:
+        resumed = counters.get("EarlyStopping", {})
+        found.append(EarlyStopping(phase.monitor, phase.early_stopping, resumed))
+    return found
 
 
 def _load_state(folder: Path, config: RunConfig) -> CheckpointState | None:
@@ -164,11 +306,10 @@ def _read(dataset: Dataset, name: str) -> Split:
 
 
 def _what_is_kept(folder: Path, config: RunConfig, name: str) -> str:
-    state = checkpoints.load_state(folder)
+    state = checkpoints.last_state(folder)
     if state is None:
         return f"Stopped before the first epoch ended: nothing is kept. Start over with `train --resume {name}`."
-    done = sum(phase.epochs for phase in config.phases[: state.phase]) + state.epoch + 1
     return (
-        f"Stopped; {done} of {config.total_epochs} epochs are kept, the best with "
+        f"Stopped; {state.finished} of {config.total_epochs} epochs are kept, the best with "
         f"{100 * state.best.val_accuracy:.1f} % on validation. Go on with `train --resume {name}`."
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.emotions import EMOTIONS
-from fer_core.preprocessing import Pixels
 
 _BATCH: Final = 256
 
@@ -22,13 +21,13 @@ def steps(images: int) -> int:
 
 
 def predict_probabilities(
-    model: keras.Model, images: Pixels, tick: Callable[[int], None] = lambda done: None
+    model: keras.Model, images: NDArray[Any], tick: Callable[[int], None] = lambda done: None
 ) -> NDArray[np.float32]:
     """Softmax of a network's logits in inference mode, at temperature 1.
 
     Args:
-        model: Built by ``fer_core.models.architectures.build``.
-        images: uint8 ``[N, H, W, C]``.
+        model: Built by ``fer_core.models.architectures.build``, or its head.
+        images: uint8 ``[N, H, W, C]``, or what the head reads.
         tick: Told after each step how many are done.
 
     Returns:

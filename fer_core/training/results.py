@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,7 +133,8 @@ def finding(report: EvaluationReport, leaks: str) -> str:
 def _draw(run: Run, validation: Split, probabilities: Floats, report: EvaluationReport, title: str) -> None:
     """Draws the figures. One that fails must not cost a finished run: the log says why it is missing."""
     folder, config = run.folder, run.config
-    phases = [(phase.name, phase.epochs) for phase in config.phases]
+    took = Counter(event["phase"] for event in run.epoch_events)
+    phases = [(phase.name, took[index]) for index, phase in enumerate(config.phases)]
     matrix, samples = confusion_matrix_file(folder, "validation"), folder / SAMPLES_FILE
     for draw in (
         lambda: write_training_history(run.history, phases, folder / HISTORY_FILE, title=f"{title} · n {report.n:,}"),
@@ -189,7 +191,7 @@ def _card(
             f"Trained with --allow-leaks. Evaluation images whose photograph was trained on: {leaked or 'none'}."
         )
     height, width, channels = model.inputs[0].shape[1:]
-    set_trainable(model, config.phases[0].trainable)  # parameters are counted as the first phase trains them
+    set_trainable(model, config.phases[0])  # parameters are counted as the first phase trains them
     return ModelCard(
         name=name,
         created=time.time(),

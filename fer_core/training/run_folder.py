@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ from fer_core.workspace import Workspace, check_name
 NOTES_FILE: Final = "notes.json"
 
 _BASELINE: Final = "baseline.json"  # beside the runs
-_DELETED: Final = ".deleted"  # beside the runs; what lies in it is no run any more
 
 
 class Notes(BaseModel):
@@ -95,9 +93,6 @@ def _rename_inside(folder: Path, name: str) -> None:
 def delete(space: Workspace, name: str) -> int:
     """Removes a run with all its files; returns how many bytes that frees.
 
-    It first leaves the list of runs in one step, so that a crash never leaves half a run that looks whole; what
-    a crash left behind is removed with the next run.
-
     Raises:
         JobError: There is no such run, or it is at work.
     """
@@ -105,12 +100,9 @@ def delete(space: Workspace, name: str) -> int:
     with _held(job, "deleted"):
         freed = disk_use(job.folder).total
         was_baseline = baseline(space) == job.name
-        waste = job.folder.parent / _DELETED
-        waste.mkdir(exist_ok=True)
-        job.folder.rename(Path(tempfile.mkdtemp(dir=waste)) / job.name)
+        job.discard()
         if was_baseline:
             set_baseline(space, None)
-    shutil.rmtree(waste, ignore_errors=True)
     return freed
 
 

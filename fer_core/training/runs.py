@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from pydantic import ValidationError
 
 from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import JobError, LeakError
+from fer_core.errors import ConfigError, JobError, LeakError
 from fer_core.inference.served import CARD_FILE, MODEL_FILE, ModelCard, check_unused
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, JobStatus, list_jobs, write_atomically
 from fer_core.machine import usable_cores
 from fer_core.training.config import DatasetReference, RunConfig, read_config
+from fer_core.training.run_log import BATCH_COLUMNS, Change, RunEvents, read_events
 from fer_core.workspace import Workspace, check_name
 
 if TYPE_CHECKING:
@@ -33,11 +36,15 @@ CHECKPOINTS: Final = "checkpoints"
 TIME_COLUMNS: Final = ("time", "seconds", "images_per_second")
 """Columns of a history that differ between two runs that are otherwise the same."""
 
+_MOST_POINTS: Final = 600  # of a line within epochs: more than a screen shows apart
+
 _SCORES: Final = (
     "loss",
     "accuracy",
     "val_loss",
     "val_accuracy",
+    "val_macro_precision",
+    "val_macro_recall",
     "val_macro_f1",
     "learning_rate",
     "weight_decay",
@@ -56,13 +63,23 @@ _COLUMNS: Final = (
 def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) -> RunConfig:
     """Settings with everything that a run records of itself: dataset, threads, whether leaks are allowed.
 
+    Without initial weights, phases that train only the head are left out: it would learn from noise.
+
     Raises:
         LeakError: Evaluation photographs are in the dataset's training split, and leaks are not allowed.
+        ConfigError: No phase is left.
     """
     check_leaks(dataset, allow_leaks=allow_leaks)
+    phases = [phase for phase in config.phases if config.weights != "none" or phase.trainable != "head"]
+    if not phases:
+        raise ConfigError(
+            "All phases train only the head, on a network with random weights: it would learn from noise. "
+            "Give --set weights=imagenet or the path of a weights file, or open more layers."
+        )
     reference = DatasetReference(name=dataset.name, path=str(dataset.folder), fingerprint=dataset.info.fingerprint)
     threads = config.threads or usable_cores()
-    return config.model_copy(update={"dataset": reference, "threads": threads, "allow_leaks": allow_leaks})
+    recorded = {"dataset": reference, "threads": threads, "allow_leaks": allow_leaks, "phases": phases}
+    return config.model_copy(update=recorded)
 
 
 def open_dataset(config: RunConfig) -> Dataset:
@@ -196,14 +213,13 @@ class Run:
         return read_config(self.folder / CONFIG_FILE)
 
     @cached_property
-    def events(self) -> list[dict[str, Any]]:
-        return self.job.events()
+    def events(self) -> RunEvents:
+        return read_events(self.folder / "events.jsonl")
 
     @cached_property
     def epoch_events(self) -> list[dict[str, Any]]:
         """The last ``epoch`` event of every epoch, in order: a repeated epoch counts as it went last."""
-        last = {(e["phase"], e["epoch"]): e for e in self.events if e.get("type") == "epoch"}
-        return [last[key] for key in sorted(last)]
+        return sorted(self.events.epochs, key=lambda event: (event["phase"], event["epoch"]))
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -221,32 +237,55 @@ class Run:
         floats = [column for column in _COLUMNS if column.startswith("recall_") or column in TIME_COLUMNS]
         return table.astype(dict.fromkeys(floats, float))
 
-    @cached_property
+    @property
     def batch(self) -> dict[str, Any] | None:
         """The latest ``batch`` event of the epoch that is being trained; None between epochs."""
-        for event in reversed(self.events):
-            if event.get("type") == "batch":
-                return event
-            if event.get("type") in ("epoch", "phase_start"):
-                return None
-        return None
+        return self.events.batch
 
     @cached_property
     def batches(self) -> pd.DataFrame:
         """Running training scores within epochs: ``at`` (epochs since the start), loss, accuracy; at most 600 rows."""
+        table = self._within_epochs
+        return _thinned(table.loc[~table["early"], ["at", "loss", "accuracy"]])
+
+    @cached_property
+    def machine(self) -> pd.DataFrame:
+        """What training took: ``at`` (epochs since the start), images_per_second, cpu_percent (100 is one core) and
+        memory_bytes; at most 600 rows, NaN where nothing is known."""
+        table = self._within_epochs
+        table["images_per_second"] = table["images_per_second"].where(~table["early"])
+        return _thinned(table[["at", "images_per_second", "cpu_percent", "memory_bytes"]])
+
+    @property
+    def _within_epochs(self) -> pd.DataFrame:
+        """The batch events: ``at`` (epochs since the start), ``early`` in the epoch or not, and their columns."""
         import pandas as pd
 
-        before = [sum(phase.epochs for phase in self.config.phases[:n]) for n in range(len(self.config.phases))]
-        rows = [
-            (before[e["phase"]] + e["epoch"] + (e["batch"] + 1) / e["batches"], e["loss"], e["accuracy"])
-            for e in self.events
-            # Means over an epoch's first batches jump about.
-            if e.get("type") == "batch" and (e["batch"] + 1) / e["batches"] > 0.05
-        ]
-        table = pd.DataFrame(rows, columns=["at", "loss", "accuracy"], dtype=float)
+        rows = self.events.batches
+        rows = rows[rows[:, 0] < len(self.phases)]
+        starts = np.cumsum([0, *(epochs for _, epochs in self.phases)])
+        table = pd.DataFrame(rows, columns=pd.Index(BATCH_COLUMNS))
+        share = (table["batch"] + 1) / table["batches"]
+        table["at"] = starts[rows[:, 0].astype(int)] + table["epoch"] + share
+        table["early"] = share <= 0.05  # means over an epoch's first batches jump about
         # A resumed run repeats the epoch it was stopped in: what was trained last counts.
-        table = table[table["at"] == table["at"][::-1].cummin()[::-1]]
-        return table.iloc[:: max(1, -(-len(table) // 600))]
+        return table[table["at"] == table["at"][::-1].cummin()[::-1]]
+
+    @cached_property
+    def changes(self) -> list[tuple[float, Change]]:
+        """What the run changed of its own settings, with the end of the epoch (counted from 1) that it followed."""
+        starts = np.cumsum([0, *(epochs for _, epochs in self.phases)])
+        return [
+            (float(starts[change.phase] + change.epoch + 1), change)
+            for change in self.events.changes
+            if change.phase < len(self.phases)
+        ]
+
+    @property
+    def gap(self) -> float | None:
+        """Accuracy on train minus that on validation after the last epoch, -1 to 1; None before the first."""
+        last = self.epoch_events[-1] if self.epoch_events else None
+        return last["accuracy"] - last["val_accuracy"] if last else None
 
     @property
     def samples(self) -> list[dict[str, Any]]:
@@ -259,9 +298,19 @@ class Run:
         best = [event for event in self.epoch_events if event["best"]]
         return best[-1] if best else None
 
+    @cached_property
+    def phases(self) -> list[tuple[str, int]]:
+        """Name and number of epochs of each phase: what it took, where it is over, else what it may take."""
+        current = self.epoch_events[-1]["phase"] if self.epoch_events else 0
+        took = Counter(event["phase"] for event in self.epoch_events)
+        over = len(self.config.phases) if self.state is JobState.DONE else max(current, self.events.started)
+        phases = enumerate(self.config.phases)
+        return [(phase.name, took[index] if index < over else phase.epochs) for index, phase in phases]
+
     @property
     def total_epochs(self) -> int:
-        return self.config.total_epochs
+        """Epochs of all phases; a phase that ended early counts as long as it was."""
+        return sum(epochs for _, epochs in self.phases)
 
     @property
     def progress(self) -> RunProgress:
@@ -307,6 +356,10 @@ class Run:
         """Its ONNX file; None until the run is finished."""
         file = self.folder / MODEL_FILE
         return file if file.is_file() else None
+
+
+def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+    return table.iloc[:: max(1, -(-len(table) // _MOST_POINTS))]
 
 
 def list_runs(space: Workspace) -> list[Run]:

@@ -47,9 +47,23 @@ def test_prepare_leaves_the_whole_dataset_or_nothing(workspace, archives):
     assert left == []  # what the killed ones had begun is gone
 
 
-def test_a_run_killed_again_and_again_ends_like_one_that_was_not(workspace, archives):
+@pytest.fixture
+def settings(request, tmp_path):
+    """A recipe that takes about a minute: the compact network, or both phases of a published one at a tiny size."""
+    short = ["--set", "phases.0.epochs=4", "--set", "threads=1", "--set", "reveal_test=false"]
+    if request.param == "compact":
+        return ["--preset", request.param, *short]
+    import keras
+
+    network = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(32, 32, 3))
+    network.save_weights(tmp_path / "resnet50.weights.h5")
+    small = ["--set", f"weights={tmp_path}/resnet50.weights.h5", "--set", "side=32", "--set", "phases.1.epochs=3"]
+    return ["--preset", request.param, *short, *small]
+
+
+@pytest.mark.parametrize("settings", ["compact", "resnet50"], indirect=True)
+def test_a_run_killed_again_and_again_ends_like_one_that_was_not(workspace, archives, settings):
     assert command("data", "prepare", *archives, "--out", "faces").wait() == 0
-    settings = ["--preset", "compact", "--set", "phases.0.epochs=4", "--set", "threads=1"]
     assert command("train", "faces", *settings, "--name", "whole").wait() == 0
     moments = random.Random(SEED)
     process = command("train", "faces", *settings, "--name", "killed")
@@ -81,7 +95,9 @@ def assert_same(whole: Run, killed: Run) -> None:
 
 def _weights(run: Run) -> list[np.ndarray]:
     script = (
-        "import sys, keras, numpy as np; np.savez(sys.argv[2], *keras.saving.load_model(sys.argv[1]).get_weights())"
+        "import sys, keras, numpy as np\n"
+        "import fer_core.models.layers\n"
+        "np.savez(sys.argv[2], *keras.saving.load_model(sys.argv[1]).get_weights())"
     )
     out = run.folder / "weights.npz"
     subprocess.run([sys.executable, "-c", script, run.folder / "best.keras", out], cwd=ROOT, check=True)

@@ -12,6 +12,7 @@ from fer_core.training.callbacks.best import Best
 from fer_core.training.callbacks.reporter import Reporter
 from fer_core.training.callbacks.sample_board import SampleBoard
 from fer_core.training.callbacks.validation import Validation
+from fer_core.training.optimizers import learning_rate, weight_decay
 
 
 class EpochEvents(keras.callbacks.Callback):
@@ -20,7 +21,7 @@ class EpochEvents(keras.callbacks.Callback):
     Args:
         worker: The run's job.
         phase: Index of the phase.
-        epochs_before: Epochs of the phases before it.
+        epochs_before: Epochs that the phases before it took.
         reporter: Knows the epoch's speed.
         validation: Holds the epoch's predictions.
         board: The faces to follow.
@@ -50,7 +51,6 @@ class EpochEvents(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         assert logs is not None
         self._reporter.check_finite(logs["val_loss"])  # the epoch's last step may be the one that broke it
-        optimizer = self.model.optimizer
         speed = self._reporter.images_per_second
         self._worker.emit(
             "epoch",
@@ -61,10 +61,12 @@ class EpochEvents(keras.callbacks.Callback):
             accuracy=float(logs["accuracy"]),
             val_loss=logs["val_loss"],
             val_accuracy=logs["val_accuracy"],
+            val_macro_precision=logs["val_macro_precision"],
+            val_macro_recall=logs["val_macro_recall"],
             val_macro_f1=logs["val_macro_f1"],
             val_recall=self._validation.recall,
-            learning_rate=float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
-            weight_decay=float(optimizer.weight_decay or 0),
+            learning_rate=learning_rate(self.model.optimizer),
+            weight_decay=weight_decay(self.model.optimizer),
             seconds=round(self._reporter.elapsed, 2),
             images_per_second=speed and round(speed, 1),
             best=self._best.improved,

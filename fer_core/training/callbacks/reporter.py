@@ -11,6 +11,7 @@ import keras
 
 from fer_core.errors import FerError
 from fer_core.jobs.worker import Worker
+from fer_core.training.callbacks.machine import Machine
 from fer_core.training.data import TrainingBatches
 
 _EVENT_EVERY: Final = 0.5  # seconds
@@ -39,6 +40,7 @@ class Reporter(keras.callbacks.Callback):
         self._phase = phase
         self._phases = phases
         self._steps = len(batches) + validation_steps
+        self._machine = Machine()
         self._first_batch = True
         self._next_event = 0.0
         self.images_per_second: float | None = None
@@ -96,4 +98,5 @@ class Reporter(keras.callbacks.Callback):
             loss=loss,
             accuracy=float(logs["accuracy"]),
             images_per_second=self.images_per_second and round(self.images_per_second, 1),
+            **self._machine.use(),
         )

@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation import metrics
-from fer_core.preprocessing import Pixels
 from fer_core.training.predict import predict_probabilities
 
 
 class Validation(keras.callbacks.Callback):
     """Predicts the validation split and adds its scores to the epoch's logs.
 
-    These are ``val_loss``, ``val_accuracy`` and ``val_macro_f1``, computed by the functions that ``evaluate``
-    uses, so the two agree.
+    These are ``val_loss``, ``val_accuracy`` and ``val_macro_precision``, ``_recall`` and ``_f1``, computed by the
+    functions that ``evaluate`` uses, so the two agree.
 
     Args:
-        images: uint8 ``[N, H, W, C]``.
+        images: uint8 ``[N, H, W, C]``, or whatever the model in training reads.
         labels: int64 ``[N]``.
         label_smoothing: That of the training loss, so that the two losses of a chart compare.
         tick: Told how many steps are done.
@@ -34,7 +33,7 @@ class Validation(keras.callbacks.Callback):
 
     def __init__(
         self,
-        images: Pixels,
+        images: NDArray[Any],
         labels: NDArray[np.int64],
         *,
         label_smoothing: float,
@@ -59,6 +58,8 @@ class Validation(keras.callbacks.Callback):
         assert logs is not None  # Keras passes the epoch's own dictionary, the one that later callbacks get
         logs["val_loss"] = smoothed_cross_entropy(self.probabilities, self._labels, self._label_smoothing)
         logs["val_accuracy"] = metrics.accuracy(self._labels, predicted)
+        logs["val_macro_precision"] = float(scores.precision.mean())
+        logs["val_macro_recall"] = float(scores.recall.mean())
         logs["val_macro_f1"] = float(scores.f1.mean())
 
 

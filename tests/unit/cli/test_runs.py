@@ -21,7 +21,7 @@ def dataset(workspace):
 @pytest.fixture
 def two(workspace, dataset):
     write_finished_run(workspace, "a", dataset, wrong=range(40))
-    write_finished_run(workspace, "b", dataset, wrong=range(30, 40), changes=["dropout=0.1"])
+    write_finished_run(workspace, "b", dataset, wrong=range(30, 40), changes=["head_l2=0.1"])
 
 
 def test_compare_says_the_difference_and_the_settings(capfd, two):
@@ -29,7 +29,7 @@ def test_compare_says_the_difference_and_the_settings(capfd, two):
     assert code == 0
     assert "+42.9 ± " in out
     assert "points on 70 shared images (only this one right: 30, only a: 0)" in out
-    assert out.splitlines()[-1].split() == ["dropout", "0.3", "0.1"]
+    assert out.splitlines()[-1].split() == ["head_l2", "0.0", "0.1"]
 
 
 def test_compare_as_json(capfd, two):
@@ -41,7 +41,7 @@ def test_compare_as_json(capfd, two):
     assert found["ci95"][0] < found["accuracy"] < found["ci95"][1] < 0
     assert not found["within_noise"]
     assert document["runs"][0]["difference"] is None
-    assert document["settings"] == {"dropout": {"b": 0.1, "a": 0.3}}
+    assert document["settings"] == {"head_l2": {"b": 0.1, "a": 0.0}}
 
 
 def test_a_small_difference_is_called_noise(capfd, workspace, dataset):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fer_core.jobs.state import JobState, derive, summary
+from fer_core.jobs.state import JobState, StopWish, derive, silence, summary
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,32 @@ def test_derive(written, lock_held, stop, expected):
 )
 def test_summary_says_what_happened(state, message, log, expected):
     assert expected in summary(state, message, log)
+
+
+@pytest.mark.parametrize(
+    ("state", "updated", "expected"),
+    [
+        (JobState.RUNNING, 1000 - 60, ""),  # compiling takes a minute
+        (JobState.RUNNING, 1000 - 179, ""),
+        (JobState.RUNNING, 1000 - 360, "No sign of life for 6 min. If that is longer than its work can take, force"),
+        (JobState.STOPPING, 1000 - 360, "No sign of life for 6 min"),  # it does not hear that it is to stop
+        (JobState.STARTING, 1000 - 200, "No sign of life for 3 min"),
+        (JobState.QUEUED, 1000 - 1, ""),
+        (JobState.RUNNING, 1000 + 500, ""),  # the clock was set back
+        (JobState.STARTING, 0, ""),  # a damaged status file
+        (JobState.DONE, 10, ""),
+        (JobState.CRASHED, 10, ""),
+        (JobState.STOPPED, 10, ""),
+        (JobState.FAILED, 10, ""),
+    ],
+)
+def test_a_worker_that_says_nothing_for_minutes_is_told_of(state, updated, expected):
+    said = silence(state, updated, now=1000)
+    assert said.startswith(expected)
+    assert bool(said) == bool(expected)
+
+
+def test_a_stronger_wish_takes_the_place_of_a_weaker_one():
+    for weak, one in enumerate(StopWish):
+        assert one.beyond(None)
+        assert [one.beyond(other) for other in StopWish] == [True] * weak + [False] * (3 - weak)

@@ -1,6 +1,7 @@
 """A worker in a real process: stopped, killed, failing, and started twice."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fer_core.errors import JobError, SourceError, Stopped
+from fer_core.errors import FerError, JobError, SourceError, Stopped
 from fer_core.jobs import supervisor
-from fer_core.jobs.state import JobState
-from fer_core.jobs.store import Job
+from fer_core.jobs.state import JobState, StopWish
+from fer_core.jobs.store import Job, JobStatus
 from fer_core.jobs.worker import work
 
 ROOT = Path(__file__).parents[3]
@@ -139,3 +140,134 @@ def test_damaged_status_reads_as_crashed(tmp_path):
     job = Job.create(tmp_path, "count", "c-1", [])
     (job.folder / "status.json").write_bytes(b'{"state": "run')
     assert job.state() is JobState.CRASHED
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"),
+    [
+        ([], None),
+        ([StopWish.KEEP_ALL], StopWish.KEEP_ALL),
+        ([StopWish.KEEP_ALL, StopWish.KEEP_BEST], StopWish.KEEP_BEST),
+        ([StopWish.KEEP_BEST, StopWish.KEEP_ALL], StopWish.KEEP_BEST),
+        ([StopWish.DISCARD, StopWish.KEEP_BEST], StopWish.DISCARD),
+        ([StopWish.KEEP_BEST, StopWish.DISCARD], StopWish.DISCARD),
+    ],
+)
+def test_the_strongest_wish_stands_in_the_stop_file(tmp_path, wishes, expected):
+    job = Job.create(tmp_path, "train", "r-1", [])
+    for wish in wishes:
+        job.ask_to_stop(wish)
+    assert job.stop_wish() is expected
+
+
+@pytest.mark.parametrize("content", [b"", b"bes", b"\xff\xff", b"discard now"])
+def test_a_damaged_wish_keeps_everything(tmp_path, content):
+    job = Job.create(tmp_path, "train", "r-1", [])
+    (job.folder / "stop").write_bytes(content)
+    assert job.stop_wish() is StopWish.KEEP_ALL
+
+
+def test_to_keep_the_best_stops_only_work_that_heeds_it(tmp_path):
+    with work(tmp_path, "train", "r-1", []) as worker:
+        worker.job.ask_to_stop(StopWish.KEEP_BEST)
+        worker("Reading", 1, 2)
+        with pytest.raises(Stopped), worker.heeding_keep_best():
+            worker("Training", 1, 2)
+        worker("Exporting", 1, 2)
+        assert worker.keeps_best
+        worker.interrupt(15, None)
+        assert not worker.keeps_best  # the machine goes down, or somebody lost patience
+        with pytest.raises(Stopped):
+            worker("Exporting", 2, 2)
+
+
+def test_discarding_deletes_the_folder_of_the_job_and_nothing_else(counting):
+    job, process = counting
+    Job.create(job.folder.parent, "count", "c-2", [])
+    (job.folder / "checkpoints").mkdir()
+    (job.folder / "checkpoints" / "x.npz").write_text("x")
+    supervisor.stop(job, StopWish.DISCARD)
+    assert process.wait(10) != 0
+    assert not job.exists()
+    assert [entry.name for entry in job.folder.parent.iterdir()] == ["c-2"]
+
+
+def test_a_job_killed_before_it_was_discarded_is_still_there_and_forgets_the_wish(counting):
+    job, process = counting
+    os.kill(process.pid, signal.SIGSTOP)
+    supervisor.request_stop(job, StopWish.DISCARD)
+    supervisor.terminate(job, force=True)
+    wait_for(lambda: not job.lock_held())
+    assert job.state() is JobState.CRASHED
+    with work(job.folder.parent, "count", job.name, [], resume=True) as worker:
+        worker("Counting", 1, 2)
+    assert job.state() is JobState.DONE
+    assert job.stop_wish() is None
+
+
+def test_what_a_crash_left_of_a_discarded_job_goes_with_the_next(tmp_path):
+    (tmp_path / ".deleted" / "old-1-2" / "checkpoints").mkdir(parents=True)
+    Job.create(tmp_path, "count", "c-1", []).discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_starts_at_once_run_one(tmp_path):
+    """Eight processes that start the same job at the same moment."""
+    script = f"""
+import sys, time
+from pathlib import Path
+from fer_core.errors import JobError
+from fer_core.jobs.worker import work
+while time.time() < float(sys.argv[1]):
+    pass
+try:
+    with work(Path({str(tmp_path)!r}), "count", "c-1", [], resume=True) as worker:
+        worker("Counting", 1, 2)
+        time.sleep(3)
+        print("ran")
+except JobError as error:
+    print(error)
+"""
+    Job.create(tmp_path, "count", "c-1", [])
+    moment = str(time.time() + 2)
+    started = [
+        subprocess.Popen([sys.executable, "-c", script, moment], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    said = sorted(process.communicate()[0].strip() for process in started)
+    assert said == ["c-1 is already running. Stop it first, or wait for its end."] * 7 + ["ran"]
+
+
+def test_a_full_disk_does_not_hide_how_a_job_ended(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    def train():
+        with work(tmp_path, "train", "r-1", []) as worker:
+            monkeypatch.setattr("fer_core.jobs.store.write_atomically", full)
+            worker("Training", 1, 2)
+
+    with pytest.raises(FerError, match="disk is full"):
+        train()
+    job = Job(tmp_path / "r-1")
+    assert job.state() is JobState.FAILED
+    assert "disk is full" in job.status().message
+
+
+def test_events_of_a_kind(tmp_path):
+    job = Job.create(tmp_path, "count", "c-1", [])
+    for event in ({"type": "epoch", "n": 1}, {"type": "phase", "phase": '"epoch"'}, {"type": "epoch", "n": 2}):
+        job.append_event(event)
+    assert [event["n"] for event in job.events("epoch")] == [1, 2]
+    assert len(job.events()) == 3
+
+
+def test_a_silent_job_is_told_of_in_the_terminal(tmp_path, counting):
+    from fer_core.cli.jobs import describe
+
+    job, process = counting
+    os.kill(process.pid, signal.SIGSTOP)
+    status = job.status()
+    status.updated -= 400
+    job.write_status(JobStatus(**status.model_dump()))
+    assert "No sign of life for" in describe(job)["message"]

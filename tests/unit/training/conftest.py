@@ -56,6 +56,19 @@ def make_dataset(folder, sizes, *, side=16, leaked=None, seed=0):
     return write_dataset(folder, info, rows)
 
 
+def write_backbone(file, architecture="compact", **settings):
+    """Writes weights of a backbone for pictures of 16 pixels, as somebody may have trained them elsewhere."""
+    import keras
+
+    from fer_core.models.architectures import build
+    from fer_core.training.config import PhaseConfig, RunConfig
+
+    keras.utils.set_random_seed(7)
+    model = build(RunConfig(architecture=architecture, phases=[PhaseConfig()], **settings), (16, 16, 1))
+    keras.Model(model.inputs, model.get_layer("features").output).save_weights(file)
+    return file
+
+
 @pytest.fixture
 def tiny(workspace):
     """45 images to train on (a last batch that is not full), 21 to validate on."""

@@ -11,15 +11,15 @@ def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def in_batch(epoch, batch):
-    """Dies after a batch of an epoch."""
+def in_batch(phase, epoch, batch):
+    """Dies after a batch of an epoch of a phase."""
     from fer_core.training.callbacks.reporter import Reporter
 
     report = Reporter.on_train_batch_end
 
     def on_train_batch_end(self, index, logs=None):
         report(self, index, logs)
-        if (self._epoch, index) == (epoch, batch):
+        if (self._phase, self._epoch, index) == (phase, epoch, batch):
             die()
 
     Reporter.on_train_batch_end = on_train_batch_end
@@ -46,7 +46,9 @@ if __name__ == "__main__":
     def load_and_arm(threads=None):
         load(threads)
         if point == "batch":
-            in_batch(1, 1)
+            in_batch(0, 1, 1)
+        elif point == "second phase":
+            in_batch(1, 1, 1)
         elif point != "never":
             before_writing(point)
 

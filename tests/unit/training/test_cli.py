@@ -90,8 +90,10 @@ def test_the_network_of_a_preset(fer):
     assert json.loads(out) == {
         "name": "compact",
         "input": {"height": 48, "width": 48, "channels": 1},
+        "side": None,
         "size_mib": 4.69,
         "parameters": {"total": 1_230_503, "trainable": 1_227_623, "non_trainable": 2_880},
+        "phases": [{"name": "Train", "trainable": 1_227_623, "non_trainable": 2_880}],
     }
 
 
@@ -108,3 +110,33 @@ def test_a_second_run_waits_for_the_device_and_can_be_stopped(workspace, tiny, f
         assert stop(job, grace=60) is JobState.STOPPED
     finally:
         os.close(device)
+
+
+def test_a_recipe_that_reveals_test_does_so_once_and_counts_it(workspace, tiny, fer):
+    short = ["--set=phases.0.epochs=1", "--set=reveal_test=true"]
+    code, out, err = fer("train", "tiny", "--preset=compact", "--name=published", *short, "--json")
+    assert code == 0, err
+    assert "have now been looked at once" in err
+    assert json.loads(out)["metrics"].keys() >= {"validation", "test"}
+    folder = workspace.runs / "published"
+    assert (folder / "predictions-test.parquet").is_file()
+    assert (folder / "confusion_matrix_test.png").is_file()
+    card = json.loads((folder / "model_card.json").read_text())
+    assert card["test_reveals"] == 1
+
+
+def test_phases_that_would_learn_from_noise_are_left_out_and_named(workspace, tiny, fer):
+    code, _, err = fer("train", "tiny", "--preset=resnet50", "--set=weights=none", "--set=side=16", "--name=r")
+    assert code == 2  # of the size, which comes later
+    assert "Left out: Head. Without initial weights" in err
+    assert "ResNet50 reads pictures of 32x32 pixels and more; side is 16" in err
+
+
+def test_weights_that_cannot_be_downloaded_are_named_with_their_place(workspace, tiny, fer, monkeypatch):
+    monkeypatch.setenv("FER_WEIGHTS_URL", "http://127.0.0.1:1")  # nobody answers there
+    code, _, err = fer("train", "tiny", "--preset=resnet50v2", "--set=side=32", "--name=r")
+    assert code == 2
+    last = err.strip().splitlines()[-1]
+    assert "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5" in last
+    assert "into the folder" in last
+    assert "--set weights=none" in last

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fer_core.training.config import AugmentationConfig
-from fer_core.training.data import TrainingBatches, augment
+from fer_core.training.config import AugmentationConfig, PhaseConfig
+from fer_core.training.data import TrainingBatches, augment, class_weights
 
 NOTHING = AugmentationConfig(flip=False, rotate=0, scale_min=1, scale_max=1, shift=0)
 
@@ -11,14 +11,9 @@ def images(n, shape=(12, 12, 1), seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, *shape)).astype(np.uint8)
 
 
-def batches(n=10, batch_size=4, epoch=0, **changes):
-    settings = {
-        "batch_size": batch_size,
-        "augmentation": AugmentationConfig(),
-        "seed": 1,
-        "phase": 0,
-    } | changes
-    data = TrainingBatches(images(n), np.arange(n) % 7, **settings)
+def batches(n=10, epoch=0, *, index=0, seed=1, **phase):
+    phase = PhaseConfig(**{"batch_size": 4, **phase})
+    data = TrainingBatches(images(n), np.arange(n) % 7, phase, index=index, seed=seed)
     data.epoch = epoch
     return data
 
@@ -45,7 +40,7 @@ def test_batches_depend_on_seed_phase_and_epoch_alone():
     first, again = batches(epoch=3), batches(epoch=3)
     again[2]  # asking in another order changes nothing
     np.testing.assert_array_equal(first[1][0], again[1][0])
-    for other in (batches(epoch=4), batches(epoch=3, seed=2), batches(epoch=3, phase=1)):
+    for other in (batches(epoch=4), batches(epoch=3, seed=2), batches(epoch=3, index=1)):
         assert not np.array_equal(everything(first), everything(other))
 
 
@@ -83,3 +78,35 @@ def test_each_change_moves_the_pixels_a_little(change):
     moved = (np.abs(after.astype(int) - before).reshape(20, -1) > 100).mean(axis=1)
     assert (moved > 0).mean() > 0.5
     assert moved.max() < 0.15
+
+
+def test_mixup_blends_images_and_labels_by_the_same_share():
+    data = batches(n=64, batch_size=64, augmentation=NOTHING, mixup=0.4)
+    blended, targets = data[0]
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+    assert blended.dtype == np.uint8
+    assert ((targets > 0).sum(axis=1) == 2).mean() > 0.5
+    # Images of one grey value each, so that a blend tells its share: the value of class k is 30 k.
+    data._images = (np.arange(64) % 7 * 30).astype(np.uint8)[:, None, None, None] * np.ones((1, 12, 12, 1), np.uint8)
+    blended, targets = data[0]
+    np.testing.assert_allclose(blended[:, 0, 0, 0], targets @ (np.arange(7) * 30), atol=0.51)
+    np.testing.assert_array_equal(data[0][0], blended)  # asking again draws the same
+
+
+@pytest.mark.parametrize("balanced", [[0, 0, 0, 1, 1, 2], [0, 1, 2, 3, 4, 5, 6], [3]])
+def test_inverse_class_weights_are_those_of_scikit_learn(balanced):
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = np.array(balanced)
+    found = class_weights(PhaseConfig(class_weights="inverse"), labels)
+    present = np.unique(labels)
+    np.testing.assert_allclose(found[present], compute_class_weight("balanced", classes=present, y=labels), rtol=1e-6)
+    assert np.isfinite(found).all()
+
+
+def test_class_weights_by_hand_count_images_by_their_label():
+    data = batches(augmentation=NOTHING, class_weights="1, 5, 1, 1, 1, 1, 0.5")
+    for batch in (data[i] for i in range(len(data))):
+        _, targets, weights = batch
+        assert weights.tolist() == np.array([1, 5, 1, 1, 1, 1, 0.5])[targets.argmax(axis=1)].tolist()
+    assert class_weights(PhaseConfig(), np.arange(7)) is None

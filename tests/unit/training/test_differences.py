@@ -24,10 +24,10 @@ def config(*changes):
 
 def test_only_what_differs_is_listed_by_dotted_key(workspace, tiny):
     other = make_dataset(workspace.datasets / "other", {"train": 14, "validation": 7, "test": 7}, seed=1)
-    configs = {"a": complete(config("dropout=0.1"), tiny), "b": complete(config("phases.0.epochs=3"), other)}
+    configs = {"a": complete(config("head_l2=0.1"), tiny), "b": complete(config("phases.0.epochs=3"), other)}
     found = settings_that_differ(configs)
     assert found.pop("dataset").keys() == {"a", "b"}
-    assert found == {"dropout": {"a": 0.1, "b": 0.3}, "phases.0.epochs": {"a": 24, "b": 3}}
+    assert found == {"head_l2": {"a": 0.1, "b": 0.0}, "phases.0.epochs": {"a": 24, "b": 3}}
     assert settings_that_differ({"a": configs["a"], "again": configs["a"]}) == {}
 
 
@@ -42,7 +42,7 @@ def test_a_setting_that_one_run_lacks_is_listed(tiny):
     ("changes", "expected"),
     [
         ([], {}),
-        (["dropout=0.1", "augmentation.flip=false"], {"dropout": 0.1, "augmentation.flip": False}),
+        (["head_l2=0.1", "phases.0.augmentation.flip=false"], {"head_l2": 0.1, "phases.0.augmentation.flip": False}),
         ([f"threads={usable_cores()}"], {}),
         ([f"threads={usable_cores() + 1}"], {"threads": usable_cores() + 1}),
     ],

@@ -16,7 +16,7 @@ from fer_core.jobs.worker import work
 from fer_core.training import runs
 from fer_core.training.config import apply_overrides, load_preset
 
-from .conftest import make_dataset
+from .conftest import make_dataset, write_backbone
 
 SHORT = ("phases.0.epochs=1", "phases.0.batch_size=16", "threads=2")
 
@@ -105,7 +105,7 @@ def test_predictions_are_those_of_the_best_epoch_and_of_the_model_file(workspace
 
 def test_events_tell_the_whole_story(workspace, tiny):
     run = train(workspace, tiny, "phases.0.epochs=2")
-    kinds = [event["type"] for event in run.events if event["type"] not in ("batch", "phase")]
+    kinds = [event["type"] for event in run.job.events() if event["type"] not in ("batch", "phase")]
     assert kinds == ["phase_start", "epoch", "checkpoint", "epoch", "checkpoint"]
     history = run.history
     assert history["global_epoch"].tolist() == [0, 1]
@@ -115,9 +115,10 @@ def test_events_tell_the_whole_story(workspace, tiny):
     assert run.progress.share == 1
 
 
-def test_two_phases_count_epochs_through_and_freeze_what_they_should(workspace, tiny, monkeypatch):
+def test_two_phases_count_epochs_through_and_freeze_what_they_should(workspace, tiny, monkeypatch, tmp_path):
+    weights = write_backbone(tmp_path / "compact.weights.h5")
     phases = load_preset("compact").phases * 2
-    two = load_preset("compact").model_copy(update={"phases": phases})
+    two = load_preset("compact").model_copy(update={"phases": phases, "weights": str(weights)})
     monkeypatch.setattr("tests.unit.training.test_loop.load_preset", lambda name: two)
     run = train(workspace, tiny, "phases.0.trainable=head", "phases.1.epochs=2", "phases.1.optimizer=sgd")
     assert run.history[["phase", "epoch", "global_epoch"]].to_numpy().tolist() == [
@@ -220,8 +221,9 @@ def test_weight_decay_spares_biases_and_normalisation():
     from fer_core.models.architectures import build
     from fer_core.training.optimizers import make_optimizer
 
-    phase = load_preset("compact").phases[0].model_copy(update={"schedule": "constant"})
-    model = build("compact", (16, 16, 1), dropout=0)
+    config = load_preset("compact")
+    phase = config.phases[0].model_copy(update={"schedule": "constant"})
+    model = build(config, (16, 16, 1))
     model.set_weights([np.ones_like(weight) for weight in model.get_weights()])
     optimizer = make_optimizer(phase, 10)
     variables = model.trainable_variables

@@ -1,5 +1,8 @@
 """Reading a run from its files, as pages do: no training framework, also while a worker writes."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from fer_core.errors import FerError, JobError, LeakError
@@ -96,6 +99,99 @@ def test_time_left_follows_the_measured_epochs(run):
     run.job.append_event(epoch(1, 0.3))
     assert run.batch is None  # between epochs
     assert run.progress.seconds_left == 20.0
+
+
+def two_phases(workspace, dataset):
+    preset = load_preset("resnet50")
+    job = runs.create(workspace, "two", runs.complete(preset, dataset), [])
+    assert [phase.epochs for phase in preset.phases] == [10, 20]
+    return job
+
+
+def test_a_change_belongs_to_the_phase_that_began_before_it(workspace, tiny):
+    job = two_phases(workspace, tiny)
+    for event in (
+        {"type": "phase_start", "phase": 0},
+        epoch(0, 0.2),
+        epoch(1, 0.3),
+        {"type": "learning_rate", "epoch": 1, "before": 1e-3, "after": 5e-4},
+        {"type": "phase_start", "phase": 1},
+        epoch(0, 0.4, phase=1),
+        {"type": "learning_rate", "epoch": 0, "before": 1e-4, "after": 5e-5},
+        {"type": "weight_decay", "epoch": 0, "before": 4e-3, "after": 8e-3},
+        # Killed before its checkpoint: the epoch is repeated, and what it decided counts once.
+        {"type": "phase_start", "phase": 1},
+        epoch(0, 0.4, phase=1),
+        {"type": "learning_rate", "epoch": 0, "before": 1e-4, "after": 5e-5},
+    ):
+        job.append_event(event)
+    run = runs.Run(job)
+    assert run.phases == [("Head", 2), ("Fine-tuning", 20)]  # the first ended early
+    assert [(at, change.kind, change.after) for at, change in run.changes] == [
+        (2.0, "learning_rate", 5e-4),
+        (3.0, "learning_rate", 5e-5),
+        (3.0, "weight_decay", 8e-3),
+    ]
+
+
+def test_scores_within_epochs_are_those_trained_last_and_never_too_many(run):
+    for event in (batch(2), batch(9), batch(1, epoch=1), batch(8, epoch=1), batch(4, epoch=1)):
+        run.job.append_event(event)
+    assert run.batches["at"].tolist() == pytest.approx([0.3, 1.0, 1.2, 1.5])
+    for number in range(1500):
+        run.job.append_event(batch(number, batches=1500, epoch=2))
+    assert 400 <= len(runs.Run(run.job).batches) <= 600
+
+
+def test_what_the_machine_does_is_known_where_it_was_recorded(run):
+    run.job.append_event(batch(2))
+    run.job.append_event({**batch(0, batches=30, epoch=1), "cpu_percent": 150.0, "memory_bytes": 10**9})
+    run.job.append_event({**batch(9, batches=30, epoch=1), "cpu_percent": 180.0, "memory_bytes": 10**9})
+    machine = run.machine
+    assert machine["cpu_percent"].isna().tolist() == [True, False, False]
+    assert machine["images_per_second"].isna().tolist() == [False, True, False]  # an epoch's start says little
+    assert machine["memory_bytes"].iloc[-1] == 10**9
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"type": "batch", "phase": 0}', '{"type": "learning_rate", "epoch": "x"}', "{", "7"]
+)
+def test_damaged_events_are_left_out(run, damage):
+    run.job.append_event(batch(4))
+    with (run.job.folder / "events.jsonl").open("a") as file:
+        file.write(damage + "\n")
+    run.job.append_event(epoch(0, 0.5, best=True))
+    assert (len(run.batches), len(run.history), run.changes) == (1, 1, [])
+
+
+def test_a_look_reads_only_what_is_new(run, monkeypatch):
+    for number in range(5):
+        run.job.append_event(batch(number))
+    assert len(run.batches) == 5
+    parsed = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: parsed.append(text) or loads(text))
+    run.job.append_event(batch(5))
+    assert len(runs.Run(run.job).events.batches) == 6
+    assert [text for text in parsed if text] == [(run.job.folder / "events.jsonl").read_bytes().splitlines()[-1]]
+
+
+def test_a_run_that_takes_the_name_of_another_is_read_from_its_start(workspace, tiny, run):
+    run.job.append_event(epoch(0, 0.5, best=True))
+    assert len(run.history) == 1
+    run.folder.rename(run.folder.with_name("older"))
+    again = runs.Run(runs.create(workspace, "first", runs.complete(config(), tiny), []))
+    for number in range(3):
+        again.job.append_event(epoch(number, 0.1, best=number == 0))
+    assert again.history["val_accuracy"].tolist() == [0.1] * 3
+
+
+def test_visitors_who_look_at_once_see_the_same(run):
+    for number in range(2000):
+        run.job.append_event(batch(number, batches=2000))
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(lambda _: len(runs.Run(run.job).events.batches), range(32)))
+    assert seen == [2000] * 32
 
 
 def test_runs_are_listed_newest_first(workspace, tiny):

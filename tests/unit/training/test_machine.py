@@ -1,0 +1,49 @@
+"""What training takes of the machine stands in its batch events."""
+
+import json
+import os
+import time
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from fer_core.training.callbacks.machine import Machine
+from fer_core.training.callbacks.reporter import Reporter
+
+
+def test_work_and_memory_of_this_process_are_measured():
+    machine = Machine()
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+    use = machine.use()
+    assert use["cpu_percent"] > 5  # of a busy machine, too
+    assert use["memory_bytes"] == pytest.approx(psutil.Process(os.getpid()).memory_info().rss, rel=0.1)
+
+
+class Batches(list):
+    def size_of(self, batch):
+        return 16
+
+
+def test_a_batch_event_tells_of_the_machine_at_most_twice_a_second():
+    told = []
+
+    class Worker:
+        def __call__(self, phase, done, total):
+            pass
+
+        def emit(self, kind, **fields):
+            told.append(SimpleNamespace(kind=kind, **fields))
+
+    reporter = Reporter(Worker(), Batches(range(50)), phase=0, phases=1, validation_steps=1)
+    reporter.set_params({"epochs": 1})
+    reporter.on_epoch_begin(0)
+    began = time.monotonic()
+    for batch in range(50):
+        reporter.on_train_batch_end(batch, {"loss": 1.0, "accuracy": 0.5})
+    assert len(told) <= 1 + (time.monotonic() - began) / 0.5
+    assert told[0].cpu_percent >= 0
+    assert told[0].memory_bytes > 10**7
+    json.dumps(vars(told[0]), allow_nan=False)
