@@ -47,22 +47,25 @@ def training_curves(
     batches: pd.DataFrame,
     theme: str,
     *,
-    total_epochs: int,
     phases: Sequence[tuple[str, int]],
+    events: Mapping[str, Sequence[tuple[float, str]]],
 ) -> go.Figure:
-    """Accuracy, loss and learning rate, one above the other, over the epochs of all phases.
+    """Accuracy and loss over the epochs of all phases, and under them what happened when.
 
     Args:
         history: One row per finished epoch: ``global_epoch`` (from 0), ``accuracy``, ``val_accuracy``,
-            ``loss``, ``val_loss``, ``learning_rate``, ``best``.
+            ``loss``, ``val_loss``, ``best``.
         batches: Running scores within epochs, a faint line: ``at`` (epochs since the start), ``loss``, ``accuracy``.
         theme: "light" or "dark".
-        total_epochs: Where the axis ends, so that nothing jumps while the run goes on.
-        phases: Name and number of epochs of each phase.
+        phases: Name and number of epochs of each phase; their sum is where the axis ends.
+        events: Name of a row of ticks -> the epoch of each, from 1, and what stands under the pointer.
     """
-    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.4, 0.4, 0.2])
+    strip = 0.06 * len(events)
+    panel = (1 - strip) / 2
+    figure = make_subplots(
+        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[panel, panel, strip or 0.01]
+    )
     x = history["global_epoch"] + 1
-    mode = "lines+markers" if len(history) == 1 else "lines"  # a line of one point is invisible
     panels = (
         (1, "accuracy", "val_accuracy", 100.0, "%{y:.1f} %"),
         (2, "loss", "val_loss", 1.0, "%{y:.3f}"),
@@ -76,14 +79,15 @@ def training_curves(
         if history.empty:
             continue
         last = {name: float(history[column].iloc[-1]) for name, column, *_ in lines}
+        upper = max(last, key=last.__getitem__)  # one of them, also where they are equal
         for name, column, width, colour in lines:
             figure.add_scatter(
-                x=x, y=history[column].astype(float) * scale, row=row, col=1, name=name, mode=mode,
+                x=x, y=history[column].astype(float) * scale, row=row, col=1, name=name, mode=_mode(history),
                 line={"width": width, "color": colour}, hovertemplate=f"{name} {shown}<extra></extra>",
             )  # fmt: skip
             figure.add_annotation(
                 x=x.iloc[-1], y=last[name] * scale, text=f" {name}", xanchor="left", showarrow=False, row=row, col=1,
-                font={"color": INK[theme], "size": 12}, yshift=8 if last[name] == max(last.values()) else -8,
+                font={"color": INK[theme], "size": 12}, yshift=8 if name == upper else -8,
             )  # fmt: skip
     best = history[history["best"].astype(bool)].tail(1)
     figure.add_scatter(
@@ -91,30 +95,171 @@ def training_curves(
         marker={"size": 10, "color": ACCENT[theme], "line": {"color": INK[theme], "width": 1}},
         hovertemplate="best %{y:.1f} % at epoch %{x}<extra></extra>",
     )  # fmt: skip
-    figure.add_scatter(
-        x=x, y=history["learning_rate"], row=3, col=1, name="learning rate", mode=mode,
-        line={"width": 1.6, "color": QUIET[theme], "dash": "dot"}, hovertemplate="%{y:.2e}<extra></extra>",
-    )  # fmt: skip
-    for row, title in ((1, "Accuracy %"), (2, "Loss"), (3, "Learning rate")):
-        figure.update_yaxes(title={"text": title, "font": {"size": 12}}, row=row, col=1)
-    figure.update_xaxes(range=[0, max(total_epochs, 1) * 1.14 + 0.4], fixedrange=True, showgrid=False)
-    figure.update_xaxes(title={"text": "Epoch", "font": {"size": 12}}, row=3, col=1)
+    for name, ticks in events.items():
+        figure.add_scatter(
+            x=[at for at, _ in ticks], y=[name] * len(ticks), row=3, col=1, mode="markers", name=name,
+            marker={"symbol": "line-ns", "size": 9, "line": {"width": 2, "color": INK[theme]}},
+            customdata=[told for _, told in ticks], hovertemplate="%{customdata}<extra></extra>",
+        )  # fmt: skip
+    names = list(events)
+    figure.update_yaxes(title={"text": "Accuracy %", "font": {"size": 12}}, row=1, col=1)
+    figure.update_yaxes(title={"text": "Loss", "font": {"size": 12}}, row=2, col=1)
     figure.update_yaxes(fixedrange=True, gridcolor=BORDER[theme], nticks=5)
-    figure.update_yaxes(exponentformat="e", nticks=3, rangemode="tozero", row=3, col=1)
+    figure.update_yaxes(
+        type="category", categoryarray=names, range=[len(names) - 0.5, -0.5], showgrid=False, zeroline=False,
+        tickfont={"size": 11}, row=3, col=1,
+    )  # fmt: skip
+    return _over_epochs(figure, phases, theme)
+
+
+def recall_curves(history: pd.DataFrame, theme: str, *, phases: Sequence[tuple[str, int]]) -> go.Figure:
+    """Recall of each class on validation over the epochs of all phases, each line named at its right end.
+
+    Args:
+        history: One row per finished epoch, at least one: ``global_epoch`` (from 0) and ``recall_<emotion>``, NaN for
+            an emotion that the split does not hold.
+        theme: "light" or "dark".
+        phases: Name and number of epochs of each phase.
+    """
+    figure = make_subplots(rows=1, cols=1)
+    x = history["global_epoch"] + 1
+    total = sum(epochs for _, epochs in phases)
+    lines = {emotion: 100 * history[f"recall_{emotion}"].astype(float) for emotion in EMOTIONS}
+    lines = {emotion: line for emotion, line in lines.items() if line.notna().any()}
+    places = _apart([float(line.iloc[-1]) for line in lines.values()], 0, 100, 0.045)
+    for (emotion, line), place in zip(lines.items(), places, strict=True):
+        dash = (*_DASHES, "8px,3px,2px,3px,2px,3px")[EMOTIONS.index(emotion)]
+        figure.add_scatter(
+            x=x, y=line, row=1, col=1, name=emotion, mode=_mode(history),
+            line={"color": PALETTES[theme][emotion], "dash": dash, "width": 2.2},
+            hovertemplate=f"{emotion} %{{y:.1f}} %<extra></extra>",
+        )  # fmt: skip
+        figure.add_annotation(
+            x=x.iloc[-1], y=line.iloc[-1], ax=x.iloc[-1] + 0.03 * total, ay=place, axref="x", ayref="y",
+            text=emotion.capitalize(), xanchor="left", font={"color": INK[theme], "size": 12},
+            arrowhead=0, arrowwidth=1, arrowcolor=QUIET[theme],
+        )  # fmt: skip
+    figure.update_yaxes(title={"text": "Recall %", "font": {"size": 12}}, range=[-2, 102], nticks=6)
+    return _over_epochs(figure, phases, theme)
+
+
+class Change(NamedTuple):
+    """A change of a setting between two epochs: after which epoch (from 1), from what and to what."""
+
+    epoch: float
+    before: float
+    after: float
+
+
+def rate_curves(
+    history: pd.DataFrame,
+    theme: str,
+    *,
+    phases: Sequence[tuple[str, int]],
+    drops: Sequence[Change],
+    raises: Sequence[Change],
+    log: bool,
+) -> go.Figure:
+    """Learning rate and weight decay at the end of every epoch.
+
+    Args:
+        history: One row per finished epoch, at least one: ``global_epoch`` (from 0), ``learning_rate``,
+            ``weight_decay``.
+        theme: "light" or "dark".
+        phases: Name and number of epochs of each phase.
+        drops: Of the learning rate.
+        raises: Of weight decay.
+        log: Whether learning rates differ so much that only a logarithmic scale shows them.
+    """
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    panels = (
+        (1, "Learning rate", "learning_rate", drops, "triangle-down", "lowered"),
+        (2, "Weight decay", "weight_decay", raises, "triangle-up", "raised"),
+    )
+    for row, title, column, changes, symbol, word in panels:
+        figure.add_scatter(
+            x=history["global_epoch"] + 1, y=history[column].astype(float), row=row, col=1, mode=_mode(history),
+            line={"width": 2, "color": ACCENT[theme]}, hovertemplate="%{y:.2e}<extra></extra>",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=[change.epoch for change in changes], y=[change.before for change in changes], row=row, col=1,
+            mode="markers", marker={"symbol": symbol, "size": 10, "color": INK[theme]},
+            customdata=[f"{word} from {change.before:.2g} to {change.after:.2g}" for change in changes],
+            hovertemplate="%{customdata}<extra></extra>",
+        )  # fmt: skip
+        figure.update_yaxes(title={"text": title, "font": {"size": 12}}, row=row, col=1)
+    figure.update_yaxes(exponentformat="e", rangemode="tozero", nticks=5)
+    rates = history["learning_rate"].astype(float)
+    if log and rates.max() > 0:
+        # A cosine ends near zero, which would take up most of a logarithmic scale.
+        low = max(rates[rates > 0].min(), rates.max() / 1e4)
+        ticks = [step * 10.0**power for power in range(-12, 3) for step in (1, 2, 5)]
+        ticks = [tick for tick in ticks if low <= tick <= rates.max()]
+        if len(ticks) > 6:
+            ticks = ticks[::3]
+        figure.update_yaxes(
+            type="log", range=[np.log10(low) - 0.1, np.log10(rates.max()) + 0.1], row=1, col=1,
+            tickvals=ticks, ticktext=[f"{tick:.0e}".replace("e-0", "e-") for tick in ticks],
+        )  # fmt: skip
+    return _over_epochs(figure, phases, theme)
+
+
+def machine_curves(machine: pd.DataFrame, theme: str, *, phases: Sequence[tuple[str, int]], threads: int) -> go.Figure:
+    """Images a second, cores at work and memory of the process that trains, over the epochs of all phases.
+
+    Args:
+        machine: ``at`` (epochs since the start), ``images_per_second``, ``cpu_percent`` (100 is one core),
+            ``memory_bytes``; NaN where nothing is known.
+        theme: "light" or "dark".
+        phases: Name and number of epochs of each phase.
+        threads: Processor threads that the run may use.
+    """
+    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    panels = (
+        (1, "Images/s", machine["images_per_second"], "%{y:,.0f} images/s"),
+        (2, f"Cores of {threads}", machine["cpu_percent"] / 100, "%{y:.1f} cores at work"),
+        (3, "Memory GB", machine["memory_bytes"] / 1e9, "%{y:.2f} GB"),
+    )
+    for row, title, values, shown in panels:
+        figure.add_scatter(
+            x=machine["at"], y=values, row=row, col=1, mode=_mode(machine), connectgaps=True,
+            line={"width": 1.6, "color": ACCENT[theme]}, hovertemplate=f"{shown}<extra></extra>",
+        )  # fmt: skip
+        figure.update_yaxes(title={"text": title, "font": {"size": 12}}, rangemode="tozero", nticks=4, row=row, col=1)
+    figure.update_yaxes(range=[0, 1.05 * threads], row=2, col=1)
+    return _over_epochs(figure, phases, theme)
+
+
+def _mode(table: pd.DataFrame) -> str:
+    return "lines+markers" if len(table) == 1 else "lines"  # a line of one point is invisible
+
+
+def _over_epochs(figure: go.Figure, phases: Sequence[tuple[str, int]], theme: str) -> go.Figure:
+    """What all charts of one run share: an axis over the epochs of all phases, so that nothing jumps as it goes on."""
     _bands(figure, phases, theme)
+    total = sum(epochs for _, epochs in phases)
+    figure.update_xaxes(range=[0, max(total, 1) * 1.14 + 0.4], fixedrange=True, showgrid=False, zeroline=False)
+    last = len(list(figure.select_xaxes()))
+    figure.update_xaxes(title={"text": "Epoch", "font": {"size": 12}}, row=last, col=1)
+    figure.update_yaxes(fixedrange=True, gridcolor=BORDER[theme])
     figure.update_layout(hovermode="x unified")
-    return _bare(figure, height=460)
+    return _bare(figure, height=460).update_layout(margin_t=24)  # the names of phases stand there
 
 
 def _bands(figure: go.Figure, phases: Sequence[tuple[str, int]], theme: str) -> None:
-    """Phases as faint bands with their names on top; a single phase needs none."""
+    """Phases as faint bands with their names above; a single phase needs none."""
+    phases = [phase for phase in phases if phase[1]]  # one that the run ended before has no place
     if len(phases) < 2:
         return
     start = 0.0
     for number, (name, epochs) in enumerate(phases):
         figure.add_vrect(
             x0=start, x1=start + epochs, line_width=0, fillcolor=QUIET[theme], opacity=0.10 if number % 2 else 0.04,
-            annotation_text=name, annotation_position="top left", annotation_font_size=11, row=1, col=1,
+            row="all", col=1,
+        )  # fmt: skip
+        figure.add_annotation(
+            x=start, y=1, xref="x", yref="y domain", text=name, xanchor="left", yanchor="bottom", showarrow=False,
+            font={"color": INK[theme], "size": 11},
         )  # fmt: skip
         start += epochs
 

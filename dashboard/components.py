@@ -17,9 +17,9 @@ from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError, from_os_error
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.jobs import supervisor
-from fer_core.jobs.state import JobState, summary
+from fer_core.jobs.state import JobState, StopWish, silence, summary
 from fer_core.jobs.store import Job, list_jobs
-from fer_core.training.runs import Run
+from fer_core.training.runs import KIND, Run
 from fer_core.workspace import Workspace, newest_first
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ def choose(label: str, options: list[str], key: str) -> str:
     linked = st.query_params.get(key)
     if linked is not None and linked not in options:
         st.toast(f"There is no {label.lower()} named {plain(linked[:64])}.", icon=":material/link_off:")
-    if st.session_state.get(key) not in options:
-        st.session_state.pop(key, None)
+    if st.session_state.get(key, options[0]) not in options:
+        st.session_state[key] = options[0]  # the browser goes on showing the old choice if it is only removed here
     return st.selectbox(label, options, key=key, bind="query-params", width=280) or options[0]
 
 
@@ -213,20 +213,69 @@ def _progress_text(done: int, total: int, started: float) -> str:
 
 
 def stop_button(job: Job, state: JobState) -> None:
-    """Stop, and after the grace time force, with confirmation."""
+    """Stop, for a run also the other ways to stop; after the grace time, and for a silent worker, force."""
+    silent = silence(state, job.status().updated, time.time())
     if state is not JobState.STOPPING:
         st.button(
             "Stop",
             icon=":material/stop:",
+            help="Keeps everything, to go on later." if job.kind == KIND else None,
             key=f"stop-{job.name}",
             on_click=supervisor.request_stop,
             args=(job,),
         )
+        if job.kind == KIND:
+            _other_stops(job)
+    elif time.time() - _asked(job) < supervisor.GRACE_SECONDS or (_finishing(job) and not silent):
+        st.caption("Finishing with the best epoch" if _finishing(job) else "Stopping after this step")
         return
-    asked = (job.folder / "stop").stat().st_mtime
-    if time.time() - asked < supervisor.GRACE_SECONDS:
-        st.caption("Stopping after this step")
-        return
+    elif not silent:
+        _force_stop(job)
+    if silent:
+        st.caption(silent)
+        _force_stop(job)
+
+
+def _asked(job: Job) -> float:
+    """When it was asked to stop, seconds since the epoch; 0 where that is over already."""
+    try:
+        return (job.folder / "stop").stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _finishing(job: Job) -> bool:
+    return job.stop_wish() is StopWish.KEEP_BEST
+
+
+def _other_stops(job: Job) -> None:
+    """The ways to stop a run that are not undone by resuming it."""
+    epochs = len(Run(job).epoch_events)
+    finished = f"{epochs} finished epoch" + ("" if epochs == 1 else "s")
+    with st.popover("Finish or discard", key=f"stops-{job.name}"):
+        st.button(
+            "Finish with the best epoch",
+            icon=":material/check:",
+            disabled=not epochs,
+            help="No epoch is finished yet." if not epochs else None,
+            key=f"best-{job.name}",
+            on_click=supervisor.request_stop,
+            args=(job, StopWish.KEEP_BEST),
+        )
+        st.caption("Ends training now; the best epoch so far becomes the model, with its scores.")
+        sure = st.checkbox("Delete this run for good", key=f"sure-{job.name}")
+        st.button(
+            "Discard",
+            icon=":material/delete:",
+            disabled=not sure,
+            key=f"discard-{job.name}",
+            on_click=supervisor.request_stop,
+            args=(job, StopWish.DISCARD),
+        )
+        st.caption(f"Ends training and deletes the run's folder with {finished}. The dataset stays.")
+
+
+def _force_stop(job: Job) -> None:
     with st.popover("Force stop"):
         st.markdown("It has not ended by itself. Ending it now loses what was done since the last checkpoint.")
         st.button("End it now", key=f"kill-{job.name}", on_click=_kill, args=(job,))
@@ -246,7 +295,7 @@ def sidebar_status() -> None:
         if current is not None:
             state = current.state()
             if not state.alive:
-                st.toast(f"{current.name}: {state}.")
+                st.toast(f"{current.name}: {state if current.exists() else 'discarded'}.")
                 st.rerun()
             page, share = _where_and_how_far(current)
             st.page_link(PAGES / f"{page}.py", label=f"{current.name} {share}", icon=":material/play_arrow:")

@@ -17,12 +17,21 @@ from pydantic.fields import FieldInfo
 from dashboard.components import dataset_picker, errors_shown, job_command, leak_badge, page_link, plain, show_error
 from fer_core.errors import FerError
 from fer_core.training import runs
-from fer_core.training.config import NOT_SETTABLE, RunConfig, apply_overrides, list_presets, load_config, load_preset
+from fer_core.training.config import (
+    DEFAULT_PRESET,
+    NOT_SETTABLE,
+    RunConfig,
+    apply_overrides,
+    list_presets,
+    load_config,
+    load_preset,
+)
 from fer_core.training.config import read_config as read_run_config
 from fer_core.training.differences import changed_settings
+from fer_core.training.weights import WEIGHTS, find
 from fer_core.workspace import Workspace
 
-MAIN: Final = ("epochs", "batch_size", "learning_rate", "flip", "seed")
+MAIN: Final = ("epochs", "batch_size", "learning_rate", "seed")
 """What is shown at once; the rest waits behind "All settings"."""
 
 _YAML_VALUES: Final = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # words that are no text there
@@ -97,12 +106,13 @@ def train_form(repeat: str = "") -> None:
 
 
 def _from_preset() -> _Start:
-    names = list_presets()
-    preset = names[0]
-    if len(names) > 1:
-        preset = st.segmented_control("Preset", names, default="compact", required=True, key="train_preset")
+    names = sorted(list_presets(), key=lambda name: name != DEFAULT_PRESET)
+    preset = st.segmented_control("Preset", names, default=DEFAULT_PRESET, required=True, key="train_preset")
     config = load_preset(preset)
     st.markdown(f"**{config.title}** · {config.description}")
+    if config.weights == "imagenet" and find(config.architecture) is None:
+        file = WEIGHTS[config.architecture]
+        st.caption(f"Needs {plain(file.name)}, which is not here yet: it is downloaded once when training starts.")
     return _Start(preset, config, config, preset, preset)
 
 
@@ -132,18 +142,30 @@ def _settings(begin: _Start) -> list[str]:
     fields = list(_fields(begin.shown))
     base = {key: value for key, _, value in _fields(begin.base)}
     chosen = {}
-    with st.grid(5, min_column_width=150, vertical_alignment="bottom"):
+    with st.grid(4, min_column_width=150, vertical_alignment="bottom"):
         for key, info, value in fields:
             if key.rpartition(".")[2] in MAIN:
-                chosen[key] = _widget(begin.key, key, info, value)
-    with st.expander("All settings", icon=":material/tune:"), st.grid(4, min_column_width=170):
+                chosen[key] = _widget(begin, key, info, value, _phase_of(begin.shown, key))
+    phases = [_phase_of(begin.shown, f"phases.{number}.") for number in range(len(begin.shown.phases))]
+    with st.expander("All settings", icon=":material/tune:"):
+        groups = dict(zip(("Network", *phases), st.tabs(["Network", *phases]), strict=True))
+        grids = {name: group.grid(4, min_column_width=170) for name, group in groups.items()}
         for key, info, value in fields:
             if key.rpartition(".")[2] not in MAIN:
-                chosen[key] = _widget(begin.key, key, info, value)
+                with grids[_phase_of(begin.shown, key) or "Network"]:
+                    chosen[key] = _widget(begin, key, info, value)
     changed = [_override(key, value) for key, value in chosen.items() if value != base[key]]
     if changed:
         st.caption("Changed: " + ", ".join(f"`{entry}`" for entry in changed))
     return changed
+
+
+def _phase_of(config: RunConfig, key: str) -> str:
+    """Number and name of the phase that a setting belongs to; empty for one of the whole run."""
+    if not key.startswith("phases."):
+        return ""
+    number = int(key.split(".")[1])
+    return f"{number + 1} {config.phases[number].name}" if len(config.phases) > 1 else config.phases[number].name
 
 
 def _override(key: str, value: Any) -> str:
@@ -167,9 +189,10 @@ def _fields(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, FieldInfo
             yield key, info, value
 
 
-def _widget(source: str, key: str, info: FieldInfo, value: Any) -> Any:
-    """The widget that fits a field's type; returns what it holds."""
-    label, options = info.title or key, {"help": info.description, "key": f"set-{source}-{key}"}
+def _widget(begin: _Start, key: str, info: FieldInfo, value: Any, phase: str = "") -> Any:
+    """The widget that fits a field's type; returns what it holds. Of several phases, the label says which."""
+    label = f"{info.title} · {phase}" if phase and len(begin.shown.phases) > 1 else info.title or key
+    options = {"help": info.description, "key": f"set-{begin.key}-{key}"}
     kind = info.annotation
     if typing.get_origin(kind) is typing.Literal:
         choices = list(typing.get_args(kind))
@@ -183,16 +206,16 @@ def _widget(source: str, key: str, info: FieldInfo, value: Any) -> Any:
         low, high = _bounds(info)
         number = {"min_value": low, "max_value": high, "value": value}
         if integer:
-            chosen = st.number_input(label, step=1, placeholder="all cores", **number, **options)
+            chosen = st.number_input(label, step=1, placeholder="empty", **number, **options)
         else:
-            step = 10.0 ** (-4 if 0 < value < 0.01 else -2 if value < 1 else 0)
-            chosen = st.number_input(label, step=step, format="%g", **number, **options)
+            step = 10.0 ** (-4 if 0 < (value or 0) < 0.01 else -2 if (value or 0) < 1 else 0)
+            chosen = st.number_input(label, step=step, format="%g", placeholder="empty", **number, **options)
     return chosen
 
 
 def _bounds(info: FieldInfo) -> tuple[Any, Any]:
     """Inclusive limits of a field; exclusive ones are left to the configuration's own check."""
     limits = {name: getattr(rule, name) for rule in info.metadata for name in ("ge", "le") if hasattr(rule, name)}
-    integer = info.annotation is not float
+    integer = info.annotation not in (float, float | None)
     cast = int if integer else float
     return tuple(cast(limits[name]) if name in limits else None for name in ("ge", "le"))  # type: ignore[return-value]

@@ -1,8 +1,10 @@
 """Pages as Streamlit runs them, without a browser: empty, with a dataset, with a run, with broken files."""
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,12 @@ from dashboard.prepare_form import source_arguments
 from fer_core.data.config import Policy
 from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.jobs import supervisor
+from fer_core.jobs.state import StopWish
 from fer_core.jobs.store import Job, JobStatus, list_jobs
 from fer_core.training import runs
 from fer_core.training.config import load_preset
 from tests.pages.opened import open_page, text_of
+from tests.unit.runs import write_finished_run
 from tests.unit.served_models import write_brightness_model
 
 PAGES = ("overview", "data", "balance", "train", "runs", "evaluate", "predict", "about")
@@ -93,9 +97,24 @@ def test_leaky_data_is_not_trained_on_without_a_yes(workspace, drawn):
 def test_settings_of_the_form_become_the_command(dataset):
     app = open_page("train")
     app.number_input(key="set-compact-phases.0.epochs").set_value(3).run()
-    app.number_input(key="set-compact-dropout").set_value(0.4).run()
-    assert "--set dropout=0.4" in app.code[0].value
+    app.number_input(key="set-compact-head_l2").set_value(0.4).run()
+    assert "--set head_l2=0.4" in app.code[0].value
     assert "--set phases.0.epochs=3" in app.code[0].value
+
+
+def test_a_recipe_of_two_phases_says_what_it_needs_and_which_phase_a_setting_is_of(dataset):
+    app = open_page("train")
+    app.segmented_control(key="train_preset").set_value("resnet50").run()
+    assert not app.exception
+    assert "Needs resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5, which is not here yet" in text_of(app)
+    labels = {widget.label for widget in app.number_input}
+    assert {"Epochs · 1 Head", "Epochs · 2 Fine-tuning"} <= labels
+    app.number_input(key="set-resnet50-phases.1.decay_raise").set_value(3.0).run()
+    app.text_input(key="set-resnet50-weights").set_value("none").run()
+    assert not app.exception
+    assert "--preset resnet50" in app.code[0].value
+    assert "--set phases.1.decay_raise=3.0" in app.code[0].value
+    assert "--set weights=none" in app.code[0].value
 
 
 @pytest.mark.parametrize(
@@ -114,6 +133,74 @@ def test_a_run_that_ended_badly_says_so_and_offers_resume(workspace, dataset, st
     app = open_page("train")
     assert expected in text_of(app)
     assert "Resume" in [button.label for button in app.button]
+
+
+@pytest.fixture
+def at_work(workspace, dataset):
+    """A run whose lock is held, as if a worker trained it."""
+    job = runs.create(workspace, "r-1", runs.complete(load_preset("compact"), dataset), ["train", "faces"])
+    now = time.time()
+    job.write_status(JobStatus(state="running", pid=1, started=now, updated=now))
+    lock = job.take_lock()
+    yield job
+    os.close(lock)
+
+
+def button(app, label):
+    return next(button for button in app.button if button.label == label)
+
+
+def test_one_click_stops_a_run_and_keeps_everything(at_work):
+    app = open_page("train")
+    button(app, "Stop").click().run()
+    assert not app.exception
+    assert at_work.stop_wish() is StopWish.KEEP_ALL
+    assert "Stopping after this step" in text_of(app)
+
+
+def test_a_run_is_finished_with_its_best_epoch_once_there_is_one(at_work, workspace, dataset):
+    app = open_page("train")
+    assert button(app, "Finish with the best epoch").disabled
+    shutil.copy(write_finished_run(workspace, "other", dataset) / "events.jsonl", at_work.folder)
+    app.run()
+    button(app, "Finish with the best epoch").click().run()
+    assert at_work.stop_wish() is StopWish.KEEP_BEST
+    assert "Finishing with the best epoch" in text_of(app)
+
+
+def test_a_run_is_discarded_only_when_that_is_confirmed(at_work):
+    app = open_page("train")
+    assert button(app, "Discard").disabled
+    app.checkbox(key="sure-r-1").check().run()
+    button(app, "Discard").click().run()
+    assert at_work.stop_wish() is StopWish.DISCARD
+
+
+def test_a_page_that_watches_a_run_survives_that_it_is_discarded(at_work):
+    app = open_page("train")
+    at_work.discard()
+    app.run()
+    assert not app.exception
+    assert "Start training" in [button.label for button in app.button]
+
+
+def test_a_job_that_is_no_run_has_only_stop(workspace):
+    job = Job.create(workspace.jobs, "prepare", "prepare-x-1", [])
+    job.write_status(JobStatus(state="running", pid=1, started=time.time(), updated=time.time()))
+    lock = job.take_lock()
+    try:
+        labels = [button.label for button in open_page("data").button]
+    finally:
+        os.close(lock)
+    assert "Stop" in labels
+    assert "Discard" not in labels
+
+
+def test_a_run_that_says_nothing_for_minutes_is_told_of_and_can_be_forced(at_work):
+    at_work.write_status(at_work.status().model_copy(update={"updated": time.time() - 400}))
+    app = open_page("train")
+    assert "No sign of life for 7 min" in text_of(app)
+    assert "End it now" in [button.label for button in app.button]
 
 
 def test_a_damaged_dataset_is_told_in_one_sentence(dataset):

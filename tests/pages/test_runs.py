@@ -26,7 +26,7 @@ def dataset(workspace):
 def three(workspace, dataset):
     """Runs with 30, 68 and 69 of 70 images right."""
     write_finished_run(workspace, "poor", dataset, wrong=range(40))
-    write_finished_run(workspace, "good", dataset, wrong=[0, 1], changes=["dropout=0.1"])
+    write_finished_run(workspace, "good", dataset, wrong=[0, 1], changes=["head_l2=0.1"])
     write_finished_run(workspace, "fine", dataset, wrong=[2], accuracies=(0.4, 0.6, 0.7))
 
 
@@ -125,7 +125,7 @@ def test_chosen_runs_are_laid_over_each_other_with_the_settings_that_differ(thre
     app = open_page("runs", compare=["poor", "good"])
     assert app.multiselect(key="compare").value == ["poor", "good"]
     settings = app.dataframe[1].value.set_index("setting")
-    assert settings.loc["dropout", ["poor", "good"]].tolist() == ["0.3", "0.1"]
+    assert settings.loc["head_l2", ["poor", "good"]].tolist() == ["0.0", "0.1"]
     assert len(settings) == 1
     assert "points on 70 validation images" in text_of(app)
     app.multiselect(key="compare").set_value([]).run()
@@ -259,7 +259,7 @@ def test_repeat_with_changes_opens_the_form_with_the_settings_of_the_run(workspa
     app = open_page("train", repeat="good", dataset="faces")
     assert "Begins with the settings of good" in text_of(app).replace("*", "")
     assert "--preset compact" in app.code[0].value
-    assert "--set dropout=0.1" in app.code[0].value
+    assert "--set head_l2=0.1" in app.code[0].value
     assert app.code[0].value.count("--set") == 1
     app.number_input(key="set-good/compact-phases.0.epochs").set_value(3).run()
     assert "--set phases.0.epochs=3" in app.code[0].value
@@ -268,7 +268,7 @@ def test_repeat_with_changes_opens_the_form_with_the_settings_of_the_run(workspa
     started = Job(workspace.run("good-1"))
     supervisor.stop(started, grace=60)
     config = read_config(started.folder / "config.yaml")
-    assert (config.dropout, config.total_epochs) == (0.1, 3)
+    assert (config.head_l2, config.total_epochs) == (0.1, 3)
     assert app.selectbox(key="run").value == "good-1"
 
 
