@@ -108,9 +108,10 @@ def open_first_page(page: Page, server: WatchedServer) -> tuple[float, float]:
     """
     server.wait()
     page.goto(server.url, wait_until="commit")
-    page.get_by_test_id("stMain").get_by_role("heading").first.wait_for()
+    # Looked for with every frame that is drawn: a locator looks only every half second in the end.
+    page.wait_for_function("document.querySelector('[data-testid=stMain] h1')?.getClientRects().length > 0")
     heading = time.monotonic() - server.started
-    page.locator(_DONE).wait_for()
+    page.wait_for_function("done => document.querySelector(done) !== null", arg=_DONE)
     return heading, time.monotonic() - server.started
 
 
