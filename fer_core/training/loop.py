@@ -82,6 +82,7 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
             if reached is None:
                 raise
             best = reached.best
+            features.remove(worker.job.folder / features.FOLDER)  # the phase that needed them is over
         else:
             reached = None
         checkpoints.restore(folder, best.phase, best.epoch, model)

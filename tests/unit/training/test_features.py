@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fer_core.errors import FerError, Stopped
-from fer_core.jobs.state import JobState
+from fer_core.jobs.state import JobState, StopWish
 from fer_core.jobs.store import Job
 from fer_core.jobs.worker import work
 from fer_core.training import runs
@@ -89,6 +89,18 @@ def test_an_interrupted_frozen_phase_goes_on_to_the_same_bits(workspace, tiny, w
         assert a.files == b.files
         for key in a.files:
             np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+
+
+def test_a_frozen_phase_that_is_ended_with_its_best_epoch_leaves_a_model_and_no_files(workspace, tiny, weights):
+    def finish(phase, done, total):
+        if "epoch 2 of 3" in phase and done == 1:
+            Job(workspace.runs / "ended").ask_to_stop(StopWish.KEEP_BEST)
+
+    run = train(workspace, tiny, config(weights, head_phase()), "ended", finish)
+    assert run.state is JobState.DONE
+    assert run.model is not None
+    assert len(run.history) == 1
+    assert not (run.folder / "features").exists()
 
 
 @pytest.mark.parametrize(
