@@ -118,7 +118,13 @@ def _board(run: Run, dataset: Dataset | None) -> None:
 def _view(run: Run, dataset: Dataset | None) -> None:
     """The open view of the run; the others cost nothing."""
     chosen = st.segmented_control(
-        "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
+        "View",
+        VIEWS,
+        default=VIEWS[0],
+        required=True,
+        key="run_view",
+        bind="query-params",
+        label_visibility="collapsed",
     )
     if chosen == "Log":
         st.code(run.job.log_tail(100) or "Nothing yet.", language=None, height=_HEIGHT)

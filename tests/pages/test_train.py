@@ -59,21 +59,21 @@ def test_a_link_opens_a_view_and_only_that(job, view, said):
     config = runs.read_config(job.folder / runs.CONFIG_FILE).model_copy(update={"threads": 4})
     runs.write_config(job, config)
     train(job)
-    app = open_page("train", run="long", view=view)
+    app = open_page("train", run="long", run_view=view)
     assert said in text_of(app)
     assert len(app.get("plotly_chart")) == 1
     assert "Compiling" not in [code.value for code in app.code]
 
 
 def test_the_log_is_a_view(job):
-    app = open_page("train", run="long", view="Log")
+    app = open_page("train", run="long", run_view="Log")
     assert app.code[0].value == "Compiling"
     assert not app.get("plotly_chart")
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_bears_a_run_without_events(job, view):
-    app = open_page("train", run="long", view=view)
+    app = open_page("train", run="long", run_view=view)
     assert "Stopped; 5 of 30 epochs are kept." in text_of(app)
     assert not app.get("plotly_chart")
 
@@ -82,18 +82,18 @@ def test_every_view_bears_a_run_without_events(job, view):
 def test_every_view_bears_a_run_within_its_first_epoch(job, view):
     batch = {"type": "batch", "phase": 0, "epoch": 0, "batch": 0, "batches": 50, "loss": 2.0, "accuracy": 0.1}
     job.append_event({**batch, "images_per_second": None})
-    open_page("train", run="long", view=view)
+    open_page("train", run="long", run_view=view)
 
 
 def test_a_view_of_another_page_opens_the_first_one(job):
     train(job)
-    assert "Generalisation gap" in text_of(open_page("train", run="long", view="Matrix"))
+    assert "Generalisation gap" in text_of(open_page("train", run="long", run_view="Matrix"))
 
 
 def test_an_older_run_says_what_was_not_recorded(job):
     batch = {"type": "batch", "phase": 0, "epoch": 0, "batch": 2, "batches": 4, "loss": 2.0, "accuracy": 0.1}
     job.append_event({**batch, "images_per_second": 80.0})
-    text = text_of(open_page("train", run="long", view="Machine"))
+    text = text_of(open_page("train", run="long", run_view="Machine"))
     assert "Last: 80 images/s, processor and memory were not recorded." in text
 
 
