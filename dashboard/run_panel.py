@@ -272,6 +272,13 @@ def _ended(run: Run) -> None:
     if run.state is JobState.DONE and card and "validation" in card.metrics:
         report, leak = card.metrics["validation"], leak_words(card, "validation")
         finding(f"Done: {accuracy(report, 'validation', leak)}")
+        if run.model is None:
+            st.info(
+                f"It was trained without TensorFlow. Where that is installed, `python -m fer_core export {run.name}` "
+                "writes the model that Evaluate and Predict need.",
+                icon=":material/deployed_code:",
+            )
+            return
         with st.container(horizontal=True, vertical_alignment="center"):
             # A button could not hand the dataset on: its picker on this page holds that part of the address.
             page_link("evaluate", "See where it is wrong", model=run.name, dataset=card.dataset.name)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from fer_core.cli import data, doctor, evaluate, jobs, models, predict, runs, tour, train
+from fer_core.cli import data, doctor, evaluate, export, jobs, models, predict, runs, tour, train
 from fer_core.errors import FerError, from_os_error
 from fer_core.jobs.worker import fail_before_work
 
@@ -25,6 +25,7 @@ app.add_typer(models.app, name="models")
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
+app.command()(export.export)
 app.command()(tour.tour)
 app.command()(doctor.doctor)
 

@@ -41,7 +41,7 @@ _SUFFIXES: Final = (".keras", ".h5", ".hdf5")
 def build(config: RunConfig, shape: Shape) -> keras.Model:
     """Builds a run's network with random weights, drawn from the seed of ``keras.utils.set_random_seed``.
 
-    It computes in ``config.precision``, whatever Keras' global policy is; the logits are float32 in any case.
+    It computes in ``config.policy``, whatever Keras' global policy is; the logits are float32 in any case.
 
     Args:
         config: Its settings of network, pixels, head and precision count.
@@ -53,7 +53,7 @@ def build(config: RunConfig, shape: Shape) -> keras.Model:
     backbone = BACKBONES[config.architecture]
     _check_size(config, shape)
     penalty = keras.regularizers.L2(config.head_l2) if config.head_l2 else None
-    with _precision(config.precision):
+    with _precision(config.policy):
         image = keras.Input(shape, dtype="uint8", name="image")
         x = backbone.connect(_prepare(image, config), config)
         x = layers.GlobalAveragePooling2D(name=POOLED)(x)

@@ -31,7 +31,7 @@ def as_float32(config: RunConfig, model: keras.Model) -> keras.Model:
         config: Settings of the run.
         model: Built from them.
     """
-    if config.precision == "float32":
+    if config.policy == "float32":
         return model
     single = build(config.model_copy(update={"precision": "float32"}), tuple(model.inputs[0].shape[1:]))
     single.set_weights(model.get_weights())

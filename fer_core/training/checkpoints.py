@@ -18,7 +18,6 @@ import logging
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,14 +28,13 @@ from pydantic import BaseModel, ValidationError
 
 from fer_core.errors import FerError, JobError
 from fer_core.jobs.store import Job, write_atomically
+from fer_core.training import backend
 from fer_core.training.runs import CHECKPOINTS
 
 FOLDER: Final = CHECKPOINTS
 _STATE: Final = "state.json"
 _EMBEDDED: Final = "state"  # the array of an epoch's file that holds its state, as JSON
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-
-Arrays = Mapping[str, NDArray[np.generic]]
 
 
 class BestEpoch(BaseModel):
@@ -202,22 +200,24 @@ def restore(
 ) -> None:
     """Sets a model, and if given a built optimizer, to what they were at the end of an epoch.
 
+    Of processes that train together all must call it; the first one reads the file.
+
     Raises:
         JobError: The file is missing, damaged, or of another network.
     """
     file = folder / _name(phase, epoch)
+    owners = {"model": model} if optimizer is None else {"model": model, "optimizer": optimizer}
+    if backend.process() > 0:
+        for owner in owners.values():
+            backend.assign(owner.variables, None)
+        return
     try:
         with np.load(file, allow_pickle=False) as content:
-            _assign(model.variables, content, "model")
-            if optimizer is not None:
-                _assign(optimizer.variables, content, "optimizer")
+            for prefix, owner in owners.items():
+                variables = owner.variables
+                backend.assign(variables, (content[f"{prefix}.{i}"] for i in range(len(variables))))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(file) from error
-
-
-def _assign(variables: list[keras.Variable], content: Arrays, prefix: str) -> None:
-    for i, variable in enumerate(variables):
-        variable.assign(content[f"{prefix}.{i}"])
 
 
 def _name(phase: int, epoch: int) -> str:

@@ -338,10 +338,11 @@ class RunConfig(_Section):
         title="L2 of the head",
         description="Penalty on the squared weights of the head's dense layers, added to the training loss.",
     )
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "float32",
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "auto",
         title="Precision",
-        description="What is computed in; the mixed ones are faster on a GPU and keep weights in float32.",
+        description="What is computed in; the mixed ones are faster on a GPU and keep weights in float32. Auto is "
+        "mixed on a GPU and float32 on a processor; the run records which.",
     )
     phases: list[PhaseConfig] = Field(
         min_length=1, title="Phases", description="Stretches of training, one after the other."
@@ -361,6 +362,13 @@ class RunConfig(_Section):
     )
     threads: int | None = Field(
         None, ge=1, le=1024, title="Threads", description="Processor threads to use; empty uses every core."
+    )
+    devices: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        title="Devices",
+        description="GPUs of this machine that share each batch; empty uses every one, or the processor.",
     )
     dataset: DatasetReference | None = Field(
         None, title="Dataset", description="What the run trains on; written when it starts."
@@ -384,6 +392,11 @@ class RunConfig(_Section):
         if self.attention and self.architecture != "compact":
             raise ValueError("have attention 0: only the compact network's blocks take it; write it in head instead")
         return self
+
+    @property
+    def policy(self) -> str:
+        """What Keras calls its precision; float32 as long as no machine was asked (``auto``)."""
+        return "float32" if self.precision == "auto" else self.precision
 
     @property
     def total_epochs(self) -> int:

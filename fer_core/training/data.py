@@ -27,12 +27,25 @@ class TrainingBatches(keras.utils.PyDataset):
         phase: Batch size (the last batch of an epoch holds what is left), augmentation, mixup, class weights.
         index: Of the phase in the run.
         seed: Of the run.
+        devices: How many share a batch, whose size is a multiple of them; an epoch's last batch leaves out what they
+            cannot share evenly.
+        process: Which of several processes this is, and how many there are: each gets its own part of every batch.
     """
 
     def __init__(
-        self, images: NDArray[Any], labels: NDArray[np.int64], phase: PhaseConfig, *, index: int, seed: int
+        self,
+        images: NDArray[Any],
+        labels: NDArray[np.int64],
+        phase: PhaseConfig,
+        *,
+        index: int,
+        seed: int,
+        devices: int = 1,
+        process: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
+        self._seen = len(images) - len(images) % phase.batch_size % devices
+        self._process = process
         self._images = images
         self._targets = np.eye(len(EMOTIONS), dtype=np.float32)[labels]
         self._class_weights = class_weights(phase, labels)
@@ -54,21 +67,25 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        return math.ceil(len(self._images) / self._batch_size)
+        return math.ceil(self._seen / self._batch_size)
 
     def size_of(self, index: int) -> int:
-        """Images in a batch."""
-        return min(self._batch_size, len(self._images) - index * self._batch_size)
+        """Images in a batch, of all processes together."""
+        return min(self._batch_size, self._seen - index * self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.generic], ...]:
         """Images, uint8 ``[B, H, W, C]``; labels, float32 ``[B, 7]``, one-hot or blended; with class weights what
-        each image counts, float32 ``[B]``."""
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        each image counts, float32 ``[B]``. Of several processes, this one's part of the batch."""
+        rows = self._order[index * self._batch_size :][: self.size_of(index)]
         rng = np.random.default_rng((*self._seed, self._epoch, index))
         images, targets = augment(self._images[rows], self._augmentation, rng), self._targets[rows]
         if self._mixup:
             images, targets = mix(images, targets, self._mixup, rng)
-        return (images, targets) if self._class_weights is None else (images, targets, targets @ self._class_weights)
+        batch = (images, targets) if self._class_weights is None else (images, targets, targets @ self._class_weights)
+        # What is drawn at random is drawn for the whole batch, so that it does not depend on the processes.
+        process, processes = self._process
+        part = len(rows) // processes
+        return tuple(array[process * part : (process + 1) * part] for array in batch)
 
 
 def class_weights(phase: PhaseConfig, labels: NDArray[np.int64]) -> NDArray[np.float32] | None:

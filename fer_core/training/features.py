@@ -1,6 +1,7 @@
 """What a frozen backbone says of each image, computed once: the head is then trained on it many times faster.
 
-The outcome is the same, to the last bit on a processor: a frozen backbone gives the same answer in every epoch, as
+The outcome is the same, to the last bit on a processor that computes an image the same wherever it stands in a batch
+(with AVX-512; others round by where it stands, and so does a GPU): a frozen backbone gives the same answer in every epoch, as
 long as it sees the same image and draws nothing at random itself.
 """
 
@@ -19,6 +20,7 @@ from fer_core.errors import FerError
 from fer_core.jobs.worker import Worker
 from fer_core.models.architectures import POOLED, head
 from fer_core.preprocessing import Pixels
+from fer_core.training import backend
 from fer_core.training.config import PhaseConfig
 
 FOLDER: Final = "features"
@@ -88,7 +90,7 @@ def backbone_features(
         features = np.lib.format.open_memmap(partial, "w+", np.float32, shape)
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
-            features[start : start + len(part)] = backbone.predict_on_batch(part)
+            features[start : start + len(part)] = backend.answers(backbone, part)
             worker(told, start + len(part), len(images))
         features.flush()
         partial.replace(file)

@@ -13,7 +13,7 @@ import keras
 from numpy.typing import NDArray
 
 from fer_core.data.dataset import Dataset, Split
-from fer_core.errors import DatasetError, FerError, JobError, Stopped
+from fer_core.errors import ConfigError, DatasetError, FerError, JobError, Stopped
 from fer_core.inference.card_text import leak_words
 from fer_core.inference.served import CARD_FILE
 from fer_core.jobs.store import write_atomically
@@ -47,6 +47,9 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
     The outcome does not depend on how often, or when, the run was interrupted: on one processor, the same
     seed and number of threads give the same weights bit by bit.
 
+    Processes that train together (``backend.load``) all call it; the first one keeps the checkpoints and writes the
+    results.
+
     Args:
         config: Complete settings of the run.
         dataset: What it names.
@@ -59,22 +62,26 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
         FerError: The loss is no longer a number, or the disk is full.
     """
     folder = worker.job.folder / checkpoints.FOLDER
-    state = _load_state(folder, config)
+    first = backend.process() == 0
+    state = _load_state(folder, config) if first else None
     if state:
         _mend_history(state, worker)
-    elif _say_finished(worker):
+    elif first and _say_finished(worker):
         return
+    state = _agreed(state)
     try:
         worker("Reading dataset", 0, 0)
         training, validation = _read(dataset, "train"), _read(dataset, "validation")
+        _check_devices(config, len(training))
         weights = locate(config.weights, config.architecture, worker) if state is None else None
         worker("Compiling", 0, 0)
         keras.utils.set_random_seed(config.seed)
-        model = build(config, (dataset.info.height, dataset.info.width, dataset.info.channels))
-        if weights is not None:
-            load_weights(model, weights)
+        shape = dataset.info.height, dataset.info.width, dataset.info.channels
         try:
-            with worker.heeding_keep_best():
+            with backend.scope(), worker.heeding_keep_best():
+                model = build(config, shape)
+                if weights is not None:
+                    load_weights(model, weights)
                 worker("Compiling", 0, 0)  # the wish may be older than this process
                 best = _Trainer(config, model, training, validation, worker).run(state)
         except Stopped:
@@ -85,6 +92,12 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
             features.remove(worker.job.folder / features.FOLDER)  # the phase that needed them is over
         else:
             reached = None
+        shared = backend.devices() > 1
+        backend.leave(alone=reached is not None)
+        if not first:
+            return
+        if shared:
+            model = build(config, shape)  # on one device, as the results need it
         checkpoints.restore(folder, best.phase, best.epoch, model)
         write_results(config, dataset, as_float32(config, model), training, validation, best, worker)
         if reached:
@@ -112,6 +125,12 @@ def _say_finished(worker: Worker) -> bool:
         return False
     worker.say(finding(run.card.metrics["validation"], leak_words(run.card, "validation")))
     return True
+
+
+def _agreed(state: CheckpointState | None) -> CheckpointState | None:
+    """The state that the first process goes on from."""
+    said = backend.told(state.model_dump_json() if state else None)
+    return CheckpointState.model_validate_json(said) if said else None
 
 
 def _mend_history(state: CheckpointState, worker: Worker) -> None:
@@ -189,7 +208,15 @@ class _Trainer:
                 images = tuple(
                     features.backbone_features(self.model, of, folder, name, worker, size) for name, of in splits
                 )
-        batches = TrainingBatches(images[0], self.training.labels, phase, index=index, seed=self.config.seed)
+        batches = TrainingBatches(
+            images[0],
+            self.training.labels,
+            phase,
+            index=index,
+            seed=self.config.seed,
+            devices=backend.devices(),
+            process=(backend.process(), backend.processes()),
+        )
         return _Material(learner, batches, images[1])
 
     def _fit(self, index: int, first: int, state: CheckpointState | None) -> CheckpointState:
@@ -239,6 +266,12 @@ class _Trainer:
         except Exception as error:
             if backend.out_of_memory(error):
                 raise FerError(_smaller_batch(phase, index)) from error
+            if backend.process_lost(error):
+                name = self.worker.job.name if backend.process() == 0 else "RUN"  # which this process does not keep
+                raise FerError(
+                    "The connection to another process of this run is lost: it ended, or the network failed. Finished "
+                    f"epochs are kept. Go on with `train --resume {name}`, on every host anew or on one alone."
+                ) from error
             raise
         features.remove(self.worker.job.folder / features.FOLDER)
         assert checkpoint.state is not None  # at least one epoch was trained
@@ -294,7 +327,26 @@ def _load_state(folder: Path, config: RunConfig) -> CheckpointState | None:
 
 
 def _hash(config: RunConfig) -> str:
-    return hashlib.sha256(config.to_yaml().encode()).hexdigest()
+    """Of the settings that are not the usual ones: a setting that is new in this version changes nothing."""
+    said = config.model_dump_json(exclude_defaults=True, exclude={"title", "description"})
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _check_devices(config: RunConfig, images: int) -> None:
+    """Raises ConfigError where the devices of this run cannot share its batches."""
+    devices = backend.devices()
+    for index, phase in enumerate(config.phases):
+        if phase.batch_size % devices or images < devices:
+            fitting = max(1, phase.batch_size // devices) * devices
+            raise ConfigError(
+                f"{devices} devices cannot share batches of {phase.batch_size} out of {images:,} images evenly. Start "
+                f"a new run with --set phases.{index}.batch_size={fitting}, or with fewer devices."
+            )
+        if phase.accumulate > 1 and not backend.can_accumulate():
+            raise ConfigError(
+                f"phases.{index}.accumulate: gradients are not accumulated on {devices} devices with TensorFlow. Start "
+                "a new run with a larger batch, --set devices=1, or KERAS_BACKEND=jax."
+            )
 
 
 def _read(dataset: Dataset, name: str) -> Split:

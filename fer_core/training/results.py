@@ -46,11 +46,11 @@ from fer_core.jobs.store import write_atomically
 from fer_core.jobs.worker import Worker
 from fer_core.models.architectures import count_parameters, set_trainable
 from fer_core.models.export import export_onnx
-from fer_core.training import predict
+from fer_core.training import backend, predict
 from fer_core.training.checkpoints import BestEpoch
 from fer_core.training.config import RunConfig
 from fer_core.training.figures import HISTORY_FILE, write_training_history
-from fer_core.training.runs import Run
+from fer_core.training.runs import KERAS_FILE, Run
 from fer_core.workspace import Workspace
 
 _PARITY_SAMPLE: Final = 32
@@ -90,8 +90,11 @@ def write_results(
     report = evaluate_predictions(served, validation.labels, seen, _HOW_SEEN, temperature)
 
     worker("Exporting the model", 0, 0)
-    _save_keras(model, folder / "best.keras")
-    export_onnx(model, temperature, folder / MODEL_FILE, validation.images[:_PARITY_SAMPLE])
+    _save_keras(model, folder / KERAS_FILE)
+    file = folder / KERAS_FILE
+    if backend.exports():
+        file = folder / MODEL_FILE
+        export_onnx(model, temperature, file, validation.images[:_PARITY_SAMPLE])
     write_atomically(folder / FINGERPRINTS_FILE, _fingerprints(training))
 
     worker("Writing results", 0, 0)
@@ -104,7 +107,7 @@ def write_results(
         origin=Origin(model=worker.job.name, dataset=dataset.name, note=_HOW_SEEN, temperature=temperature),
     )
     write_atomically(folder / "classification_report.csv", report_table(report).to_csv(index=False))
-    card = _card(config, dataset, model, worker.job.name, temperature, report, folder / MODEL_FILE)
+    card = _card(config, dataset, model, worker.job.name, temperature, report, file)
     write_atomically(folder / CARD_FILE, card.model_dump_json(indent=2))
     metrics: dict[str, Any] = {
         "best": best.model_dump(),

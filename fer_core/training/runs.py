@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 KIND: Final = "train"
 CONFIG_FILE: Final = "config.yaml"
 METRICS_FILE: Final = "metrics.json"
+KERAS_FILE: Final = "best.keras"
 CHECKPOINTS: Final = "checkpoints"
 """The folder that a run goes on from; only unfinished runs need it."""
 

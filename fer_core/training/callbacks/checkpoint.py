@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from fer_core.jobs.worker import Worker
-from fer_core.training import checkpoints
+from fer_core.training import backend, checkpoints
 from fer_core.training.callbacks.best import Best
 from fer_core.training.callbacks.resumable import Resumable
 
@@ -63,6 +63,7 @@ class Checkpoint(keras.callbacks.Callback):
             counters={type(counter).__name__: counter.state() for counter in self._counters},
             config_hash=self._config_hash,
         )
-        folder = self._worker.job.folder / checkpoints.FOLDER
-        checkpoints.save(folder, self._network, self.model.optimizer, self.state)
+        if backend.process() == 0:  # the others have the same, and would never read it
+            folder = self._worker.job.folder / checkpoints.FOLDER
+            checkpoints.save(folder, self._network, self.model.optimizer, self.state)
         self._worker.emit("checkpoint", phase=self._phase, epoch=epoch)

@@ -43,8 +43,8 @@ if __name__ == "__main__":
 
     load = backend.load
 
-    def load_and_arm(threads=None):
-        load(threads)
+    def load_and_arm(*arguments):
+        load(*arguments)
         if point == "batch":
             in_batch(0, 1, 1)
         elif point == "second phase":

@@ -50,6 +50,23 @@ def train(workspace, dataset, config, name, listener=None):
     return runs.Run(Job(workspace.runs / name))
 
 
+def place_does_not_matter(settings):
+    """Whether this processor gives an image the same features, to the last bit, wherever it stands in a batch."""
+    import keras
+
+    from fer_core.models.architectures import POOLED, build
+
+    model = build(settings, (16, 16, 1))
+    backbone = keras.Model(model.inputs, model.get_layer(POOLED).output)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (45, 16, 16, 1)).astype(np.uint8)
+    answers = []
+    for order in (np.arange(45), *(rng.permutation(45) for _ in range(4))):
+        parts = [backbone.predict_on_batch(images[order[start : start + 16]]) for start in range(0, 45, 16)]
+        answers.append(np.concatenate(parts)[np.argsort(order)])
+    return all(np.array_equal(answers[0], other) for other in answers)
+
+
 def test_every_batch_has_the_same_loss_with_and_without(workspace, tiny, weights, monkeypatch):
     monkeypatch.setattr("fer_core.training.callbacks.reporter._EVENT_EVERY", 0)  # every batch is told
     settings = config(weights, head_phase(ema=0.5), PhaseConfig(epochs=1, batch_size=16, trainable="top", top_layers=3))
@@ -57,11 +74,14 @@ def test_every_batch_has_the_same_loss_with_and_without(workspace, tiny, weights
     monkeypatch.setattr("fer_core.training.features.why_not", lambda model, phase: "to compare")
     slow = train(workspace, tiny, settings, "slow")
     told = ("phase", "epoch", "batch", "loss", "accuracy")
-    losses = [[tuple(e[name] for name in told) for e in run.job.events("batch")] for run in (quick, slow)]
+    losses = [np.array([[e[name] for name in told] for e in run.job.events("batch")]) for run in (quick, slow)]
     assert len(losses[0]) == (3 + 1) * 3
-    assert losses[0] == losses[1]
     columns = ["loss", "val_loss", "val_accuracy", "accuracy", "val_macro_f1"]
-    assert quick.history[columns].equals(slow.history[columns])
+    scores = [run.history[columns].to_numpy() for run in (quick, slow)]
+    # Where a processor computes an image the same at any place in a batch, nothing differs; others round otherwise.
+    rounding = 0 if place_does_not_matter(settings) else 1e-4
+    np.testing.assert_allclose(*losses, rtol=0, atol=rounding)
+    np.testing.assert_allclose(*scores, rtol=0, atol=rounding)
     # What was done is told, and what it took on the disk is gone.
     assert [event["reason"] for event in slow.job.events() if event["type"] == "no_features"] == ["to compare"]
     assert not any(event["type"] == "no_features" for event in quick.job.events())
