@@ -128,8 +128,7 @@ def _delete_dialog(row: RunRow) -> None:
 
 def free_disk(rows: list[RunRow]) -> None:
     """Deletes what finished runs do not need any more, once it is confirmed."""
-    sizes = {row.name: run_folder.freeable(row.run.job) for row in rows}
-    needless = {name: size for name, size in sizes.items() if size}
+    needless = {row.name: row.summary.freeable for row in rows if row.summary.freeable}
     if not needless:
         return
     runs = f"{len(needless)} finished run" + ("s" if len(needless) > 1 else "")

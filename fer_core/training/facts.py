@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
@@ -11,8 +11,9 @@ from fer_core.evaluation.metrics import wilson_interval
 from fer_core.evaluation.predictions import predictions_file
 from fer_core.inference.card_text import leak_words
 from fer_core.inference.served import ModelCard
-from fer_core.jobs.store import Job
+from fer_core.jobs.store import Job, parse_events
 from fer_core.training.config import RunConfig
+from fer_core.training.differences import recipe_of
 from fer_core.training.runs import CONFIG_FILE, Run, open_dataset
 
 
@@ -32,6 +33,7 @@ class RunFacts:
         name: Of its folder.
         dataset: Name of what it was trained on; empty where that is not known.
         config: Its settings; None where they are missing or damaged.
+        recipe: What it has in common with runs that differ in nothing but the seed; empty without settings.
         score: Accuracy on the validation split: of the model, or of the best epoch so far where there is none yet;
             None before the first epoch, or where the number of images is not known.
         finished: Whether ``score`` is that of the model.
@@ -49,6 +51,7 @@ class RunFacts:
     name: str
     dataset: str
     config: RunConfig | None
+    recipe: str
     score: Score | None
     finished: bool
     contaminated: bool | None
@@ -71,7 +74,7 @@ def read_facts(job: Job) -> RunFacts:
         missing = not (job.folder / CONFIG_FILE).exists()
         problems.append("settings never written" if missing else "settings damaged")
     try:
-        epochs = [(e["val_accuracy"], e["val_loss"], e["seconds"]) for e in run.epoch_events]
+        epochs = [(e["val_accuracy"], e["val_loss"], e["seconds"]) for e in _epoch_events(job)]
     except (KeyError, TypeError):
         epochs = []
         problems.append("curves damaged")
@@ -91,6 +94,7 @@ def read_facts(job: Job) -> RunFacts:
         name=job.name,
         dataset=reference.name if reference else known.name if known else "",
         config=config,
+        recipe=recipe_of(config) if config else "",
         score=score,
         finished=report is not None,
         contaminated=known.contaminated if known else None,
@@ -102,6 +106,17 @@ def read_facts(job: Job) -> RunFacts:
         comparable=comparable,
         problems=tuple(problems),
     )
+
+
+def _epoch_events(job: Job) -> list[dict[str, Any]]:
+    """``Run.epoch_events`` without the batches between them, which take most of the time and are not needed."""
+    try:
+        lines = (job.folder / "events.jsonl").read_bytes().split(b"\n")
+    except OSError:
+        return []
+    events = parse_events(line for line in lines if b'"epoch"' in line and b'"type": "batch"' not in line)
+    last = {(event.get("phase"), event.get("epoch")): event for event in events if event.get("type") == "epoch"}
+    return sorted(last.values(), key=lambda event: (event["phase"], event["epoch"]))
 
 
 def dataset_leak(dataset: Dataset) -> str:

@@ -108,10 +108,14 @@ def delete(space: Workspace, name: str) -> int:
 
 def freeable(job: Job) -> int:
     """Bytes of checkpoints that a run does not need any more; 0 where it may still go on or never finished."""
-    whole = all((job.folder / file).is_file() for file in (METRICS_FILE, MODEL_FILE))
-    if job.state() is not JobState.DONE or not whole:
+    if job.state() is not JobState.DONE or not is_whole(job):
         return 0
     return disk_use(job.folder).checkpoints
+
+
+def is_whole(job: Job) -> bool:
+    """Whether a run has what it was trained for, its model and its scores."""
+    return all((job.folder / file).is_file() for file in (METRICS_FILE, MODEL_FILE))
 
 
 def free_checkpoints(space: Workspace, name: str) -> int:
@@ -127,7 +131,7 @@ def free_checkpoints(space: Workspace, name: str) -> int:
     with _held(job, "freed of its checkpoints"):
         if job.state() is not JobState.DONE:
             raise JobError(f"{job.name} is not finished, and goes on from its checkpoints. Resume it, or delete it.")
-        if not (job.folder / METRICS_FILE).is_file() or not (job.folder / MODEL_FILE).is_file():
+        if not is_whole(job):
             raise JobError(f"{job.name} lacks its model or scores, so its checkpoints are kept.")
         freed = disk_use(job.folder).checkpoints
         shutil.rmtree(job.folder / CHECKPOINTS, ignore_errors=True)

@@ -57,9 +57,9 @@ def test_every_run_is_a_row_with_its_score_and_data(three):
 
 
 def test_the_finding_names_the_best_run_and_those_that_are_as_good(workspace, dataset, three):
-    assert "fine is best so far (1 more within noise of it): 98.6 % ± " in text_of(open_page("runs"))
+    assert "fine is best so far of 3 runs (1 more within noise of it): 98.6 % ± " in text_of(open_page("runs"))
     run_folder.delete(workspace, "poor")
-    assert "Differences so far are inside noise. Highest is fine: 98.6 %" in text_of(open_page("runs"))
+    assert "Differences of 2 runs so far are inside noise. Highest is fine: 98.6 %" in text_of(open_page("runs"))
     run_folder.delete(workspace, "good")
     assert "fine is the only finished run: 98.6 % ± " in text_of(open_page("runs"))
 
@@ -69,7 +69,7 @@ def test_a_leaky_score_is_not_the_best_one(workspace, three):
     write_finished_run(workspace, "copied", leaky)
     app = open_page("runs")
     assert cells(app).loc["copied", "Dataset"] == "leaky · Leaky · 5 of 7"
-    assert "fine is best so far on faces" in text_of(app)
+    assert "fine is best so far of 3 runs on faces" in text_of(app)
 
 
 @pytest.mark.parametrize(
