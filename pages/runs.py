@@ -7,7 +7,8 @@ import streamlit as st
 
 from dashboard import charts
 from dashboard.components import choose, finding, page_link, plain, theme
-from dashboard.run_actions import RENAMED, actions, free_disk
+from dashboard.run_actions import RENAMED, actions, free_disk, import_run
+from dashboard.run_curves import curves_of, group_of
 from dashboard.run_table import (
     NOISE,
     ORDERS,
@@ -23,9 +24,11 @@ from dashboard.run_table import (
     table,
 )
 from fer_core.training.differences import settings_that_differ
+from fer_core.training.seeds import SeedGroup, seed_groups
 from fer_core.workspace import Workspace
 
 MOST = 6  # runs in one chart
+FEW_GROUPS = 3  # recipes with several seeds that are told without being asked for
 PAGE = 50  # rows of the table that come at once: more take long to draw
 
 
@@ -45,7 +48,7 @@ def chosen_in_table(shown: list[str]) -> None:
 def follow_rename(names: list[str]) -> None:
     """Pickers follow a run that has another name now, and forget one that is gone."""
     old, new = st.session_state.pop(RENAMED, ("", ""))
-    if old:
+    if new:
         st.session_state["run"] = new
     elif st.session_state.get("run", names[0]) not in names:
         st.session_state["run"] = names[0]
@@ -141,15 +144,48 @@ def differences(rows: list[RunRow]) -> Iterator[str]:
         yield f"No finished epoch, so no curve: {', '.join(without)}."
 
 
-def show_comparison(rows: list[RunRow]) -> None:
+def show_curves(rows: list[RunRow], groups: list[SeedGroup], baseline: str) -> None:
+    """The chosen runs laid over one another, smoothed and with seeds taken together where that is wanted."""
+    st.markdown("**Accuracy and loss on validation**")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        smoothing = st.slider(
+            "Smoothing",
+            0.0,
+            0.95,
+            step=0.05,
+            key="smoothing",
+            bind="query-params",
+            help="Exponential moving average; 0 for none. What was measured stays faint behind it.",
+            width=260,
+        )
+        together = any(group_of(row, groups) for row in rows) and st.toggle(
+            "Seeds as one line",
+            key="seeds",
+            bind="query-params",
+            help="All finished seeds of a chosen run's recipe: mean, and a band from lowest to highest, over "
+            "the epochs that all of them have.",
+        )
+    curves = curves_of(rows, groups if together else (), baseline)
+    names = ", ".join(curve.name for curve in curves)
+    figure = charts.run_overlay(curves, theme(), smoothing=smoothing)
+    st.plotly_chart(figure, config=charts.CONFIG, key="run_overlay", alt=f"Validation curves of {names}")
+
+
+def show_seeds(groups: list[SeedGroup]) -> None:
+    """A line for each recipe that was tried with several seeds."""
+    if not groups:
+        return
+    of = "1 recipe" if len(groups) == 1 else f"{len(groups):,} recipes"
+    with st.expander(f"Several seeds of {of}", icon=":material/casino:", expanded=len(groups) <= FEW_GROUPS):
+        st.markdown("\n".join(f"- {plain(group.sentence())}" for group in groups[:PAGE]))
+        if len(groups) > PAGE:
+            st.caption(f"The {PAGE} with the highest mean; filter to see others.")
+
+
+def show_comparison(rows: list[RunRow], groups: list[SeedGroup], baseline: str) -> None:
     """Curves, paired differences and differing settings of the chosen runs."""
-    drawn = [row for row in rows if row.facts.accuracies]
-    if drawn:
-        st.markdown("**Accuracy and loss on validation**")
-        curves = [charts.RunCurves(row.name, row.facts.accuracies, row.facts.losses, row.baseline) for row in drawn]
-        names = ", ".join(row.name for row in drawn)
-        figure = charts.run_overlay(curves, theme())
-        st.plotly_chart(figure, config=charts.CONFIG, key="run_overlay", alt=f"Validation curves of {names}")
+    if any(row.facts.accuracies for row in rows):
+        show_curves([row for row in rows if row.facts.accuracies], groups, baseline)
     st.markdown("\n".join(f"- {plain(line)}" for line in differences(rows)))
     configs = {row.name: row.facts.config for row in rows if row.facts.config}
     if len(configs) < 2:
@@ -170,7 +206,9 @@ rows = read_rows(Workspace.default())
 if not rows:
     finding("No run yet. Each will be one row, like this example.")
     st.dataframe(example(), hide_index=True, column_config=column_config(["example"]), alt="An example row, not a run")
-    page_link("train", "Start training")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        page_link("train", "Start training")
+        import_run()
 else:
     names = [row.name for row in rows]
     follow_rename(names)
@@ -179,10 +217,15 @@ else:
     with head:
         finding(finding_sentence(matches) if matches else f"None of {len(rows):,} runs matches the filter.")
     compared = show_table(matches, names)
+    show_seeds(seed_groups(row.facts for row in in_order(matches, ORDERS[0])))
     if not any(row.baseline for row in rows):
         st.caption(f"Choose a baseline to see what each run gained on it, and what is {NOISE}.")
     name = choose("Run", names, key="run")
     actions(rows[names.index(name)])
     if compared:
-        show_comparison([row for row in rows if row.name in compared])
-    free_disk(rows)
+        groups = seed_groups(row.facts for row in rows)
+        baseline = rows[0].name if rows[0].baseline else ""
+        show_comparison([row for row in rows if row.name in compared], groups, baseline)
+    with st.container(horizontal=True):
+        free_disk(rows)
+        import_run()

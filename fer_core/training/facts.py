@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
@@ -15,6 +15,8 @@ from fer_core.jobs.store import Job, parse_events
 from fer_core.training.config import RunConfig
 from fer_core.training.differences import recipe_of
 from fer_core.training.runs import CONFIG_FILE, Run, open_dataset
+
+_CURVES: Final = ("val_accuracy", "val_loss", "seconds")  # of every epoch
 
 
 class Score(NamedTuple):
@@ -67,6 +69,7 @@ class RunFacts:
 def read_facts(job: Job) -> RunFacts:
     """Reads what is known of a run; never raises on damaged files, but names them."""
     run, problems = Run(job), []
+    epochs: list[tuple[float, ...]] = []
     try:
         config = run.config
     except FerError:
@@ -74,8 +77,8 @@ def read_facts(job: Job) -> RunFacts:
         missing = not (job.folder / CONFIG_FILE).exists()
         problems.append("settings never written" if missing else "settings damaged")
     try:
-        epochs = [(e["val_accuracy"], e["val_loss"], e["seconds"]) for e in _epoch_events(job)]
-    except (KeyError, TypeError):
+        epochs = [tuple(float(e[name]) for name in _CURVES) for e in _epoch_events(job)]
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
         epochs = []
         problems.append("curves damaged")
     dataset = _dataset(config)
@@ -146,7 +149,7 @@ def _dataset(config: RunConfig | None) -> Dataset | None:
         return None
 
 
-def _best_so_far(epochs: list[tuple[float, float, float]], dataset: Dataset | None) -> Score | None:
+def _best_so_far(epochs: list[tuple[float, ...]], dataset: Dataset | None) -> Score | None:
     n = sum(dataset.counts()["validation"].values()) if dataset else 0
     if not epochs or n == 0:
         return None

@@ -69,12 +69,12 @@ def rename(space: Workspace, name: str, new: str) -> Job:
         job.folder.rename(folder)  # from here on it has the new name, whatever else is interrupted
         if was_baseline:
             set_baseline(space, new)
-        _rename_inside(folder, new)
+        write_name(folder, new)
     return Job(folder)
 
 
-def _rename_inside(folder: Path, name: str) -> None:
-    """Writes a run's name into the files that repeat it; a damaged one is left as it is."""
+def write_name(folder: Path, name: str) -> None:
+    """Writes a run's name into the files that repeat it, card and job; a damaged one is left as it is."""
     with contextlib.suppress(OSError, ValidationError):
         card = ModelCard.model_validate_json((folder / CARD_FILE).read_bytes())
         card.name = name

@@ -27,11 +27,15 @@ class SeedGroup:
     @property
     def name(self) -> str:
         """What the names of its runs begin with, or else that of the first."""
-        names = [facts.name for facts in self.runs]
-        shared = commonprefix(names)  # noqa: RUF071 - of names, not of paths
-        if any(name[len(shared) : len(shared) + 1].isdigit() for name in names):  # cut within a number
+        shared = commonprefix(self.names)  # noqa: RUF071 - of names, not of paths
+        if any(name[len(shared) : len(shared) + 1].isdigit() for name in self.names):  # cut within a number
             shared = shared.rstrip("0123456789")
-        return _ENDING.sub("", shared) or names[0]
+        return _ENDING.sub("", shared) or self.names[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its runs, in the order of their seeds."""
+        return tuple(facts.name for facts in self.runs)
 
     @property
     def seeds(self) -> tuple[int, ...]:
