@@ -333,7 +333,7 @@ def run_overlay(runs: Sequence[RunCurves], theme: str, *, smoothing: float = 0.0
                 mode="lines+markers" if len(line) == 1 else "lines", hovertemplate=f"{shown} {name}<extra></extra>",
             )  # fmt: skip
             figure.add_annotation(
-                x=len(line), y=line[-1], ax=len(line) + 0.03 * epochs, ay=place, axref=f"x{row}", ayref=f"y{row}",
+                x=len(line), y=line[-1], ax=1.03 * epochs, ay=place, axref=f"x{row}", ayref=f"y{row}",
                 row=row, col=1, text=name, xanchor="left", font={"color": INK[theme], "size": 12},
                 arrowhead=0, arrowwidth=1, arrowcolor=QUIET[theme],
             )  # fmt: skip

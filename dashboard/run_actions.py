@@ -21,6 +21,7 @@ RENAMED = "runs_renamed"
 """Old and new name of a run that was renamed just now, or no name and that of one that was imported: pickers follow
 it on the next run of the script."""
 
+_IMPORTED = "runs_imported"  # how many this visitor has imported
 _ASKED = "runs_delete"  # the run whose deletion is being asked about
 
 
@@ -44,7 +45,6 @@ def actions(row: RunRow) -> None:
         st.space("stretch")
         _rename(space, run)
         _note(run)
-        _export(row)
         st.button(
             "Delete",
             icon=":material/delete:",
@@ -104,9 +104,9 @@ def _note(run: Run) -> None:
                 st.rerun()
 
 
-def _export(row: RunRow) -> None:
+def export_run(row: RunRow) -> None:
     """The run as a zip file, which is made when it is asked for: it can be hundreds of megabytes."""
-    with st.popover("Export", icon=":material/archive:", key=f"export-of-{row.name}"):
+    with st.popover(f"Export {row.name}", icon=":material/archive:", key=f"export-of-{row.name}"):
         disk = row.summary.disk
         checkpoints = st.checkbox(
             f"With checkpoints, {disk.checkpoints / 2**20:,.0f} MB",
@@ -134,14 +134,16 @@ def _zipped(job: Job, *, checkpoints: bool) -> bytes:
 def import_run() -> None:
     """Takes in a run that was exported, here or elsewhere."""
     with st.popover("Import a run", icon=":material/unarchive:"):
-        file = st.file_uploader("Exported run", type="zip", key="import_file")
-        name = st.text_input("Name here", max_chars=64, placeholder="The name it had", key="import_name").strip()
+        number = st.session_state.setdefault(_IMPORTED, 0)  # after an import the fields are new, and so empty
+        file = st.file_uploader("Exported run", type="zip", key=f"import-file-{number}")
+        name = st.text_input("Name here", max_chars=64, placeholder="The name it had", key=f"import-name-{number}")
         st.caption("Larger files: `python -m fer_core runs import FILE.zip`.")
         if st.button("Import it", icon=":material/unarchive:", disabled=file is None) and file:
             with errors_shown(), st.spinner("Unpacking and checking"):
-                found = run_archive.import_run(Workspace.default(), file, name)
+                found = run_archive.import_run(Workspace.default(), file, name.strip())
                 st.toast(f"Imported {found.job.name}.")
                 st.session_state[RENAMED] = ("", found.job.name)
+                st.session_state[_IMPORTED] += 1
                 st.rerun()
 
 

@@ -112,6 +112,18 @@ def in_order(rows: Sequence[RunRow], order: str) -> list[RunRow]:
     return sorted(rows, key=lambda row: (not row.baseline, *_ORDERS[order](row)))
 
 
+def ticked_too(before: Sequence[str], shown: Sequence[str], ticked: Sequence[str]) -> list[str]:
+    """The chosen runs after ticks in the table, which may show only some of them: the others stay chosen.
+
+    Args:
+        before: What was chosen.
+        shown: Runs in the table.
+        ticked: Those of them that are ticked now.
+    """
+    kept = [name for name in before if name in ticked or name not in shown]
+    return kept + [name for name in ticked if name not in kept]
+
+
 def _by_validation(row: RunRow) -> tuple[bool, bool, float]:
     score = row.facts.score
     return score is None, row.facts.leak != "Clean", -score.accuracy if score else 0.0

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import charts
 from dashboard.components import choose, finding, page_link, plain, theme
-from dashboard.run_actions import RENAMED, actions, free_disk, import_run
+from dashboard.run_actions import RENAMED, actions, export_run, free_disk, import_run
 from dashboard.run_curves import curves_of, group_of
 from dashboard.run_table import (
     NOISE,
@@ -22,6 +22,7 @@ from dashboard.run_table import (
     points,
     read_rows,
     table,
+    ticked_too,
 )
 from fer_core.training.differences import settings_that_differ
 from fer_core.training.seeds import SeedGroup, seed_groups
@@ -36,8 +37,7 @@ def chosen_in_table(shown: list[str]) -> None:
     """What was ticked in the table becomes the choice that stands in the URL; runs it does not show stay chosen."""
     ticked = [shown[row] for row in st.session_state["runs_table"].selection.rows if row < len(shown)]
     before = st.session_state.get("compare", [])
-    chosen = [*(name for name in before if name not in shown or name in ticked)]
-    chosen += [name for name in ticked if name not in chosen]
+    chosen = ticked_too(before, shown, ticked)
     st.session_state["compare"] = chosen[:MOST]
     if new := [name for name in ticked if name not in before]:
         st.session_state["run"] = new[-1]
@@ -57,8 +57,8 @@ def follow_rename(names: list[str]) -> None:
         st.session_state["compare"] = [name for name in chosen if name in names]
 
 
-def narrowed(rows: list[RunRow]) -> list[RunRow]:
-    """The rows that the visitor wants to see, in the order that is wanted."""
+def narrowed(rows: list[RunRow]) -> tuple[list[RunRow], str]:
+    """The rows that the visitor wants to see, and in which order."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.text_input(
             "Filter",
@@ -77,7 +77,7 @@ def narrowed(rows: list[RunRow]) -> list[RunRow]:
             help="The baseline stays first. Validation: clean scores before leaky ones. Time: the quickest first.",
             width=160,
         )
-    return in_order(matching(rows, wanted), order or ORDERS[0])
+    return matching(rows, wanted), order or ORDERS[0]
 
 
 def show_table(rows: list[RunRow], names: list[str]) -> list[str]:
@@ -213,11 +213,11 @@ else:
     names = [row.name for row in rows]
     follow_rename(names)
     head = st.container()
-    matches = narrowed(rows)
+    matches, order = narrowed(rows)
     with head:
         finding(finding_sentence(matches) if matches else f"None of {len(rows):,} runs matches the filter.")
-    compared = show_table(matches, names)
-    show_seeds(seed_groups(row.facts for row in in_order(matches, ORDERS[0])))
+    compared = show_table(in_order(matches, order), names)
+    show_seeds(seed_groups(row.facts for row in matches))
     if not any(row.baseline for row in rows):
         st.caption(f"Choose a baseline to see what each run gained on it, and what is {NOISE}.")
     name = choose("Run", names, key="run")
@@ -228,4 +228,5 @@ else:
         show_comparison([row for row in rows if row.name in compared], groups, baseline)
     with st.container(horizontal=True):
         free_disk(rows)
+        export_run(rows[names.index(name)])
         import_run()

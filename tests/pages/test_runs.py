@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from dashboard.charts import RUN_COLOURS, RunCurves, run_overlay, smoothed
+from dashboard.run_table import ticked_too
 from fer_core.emotions import PALETTES
 from fer_core.jobs import supervisor
 from fer_core.jobs.store import Job
@@ -161,6 +162,13 @@ def test_runs_are_sorted_as_wished_after_the_baseline(workspace, three, order, n
     assert cells(open_page("runs", sort=order)).index.tolist() == names
 
 
+def test_the_finding_does_not_depend_on_the_order(workspace, three):
+    other = make_dataset(workspace.datasets / "other", {"train": 14, "validation": 63, "test": 7}, seed=3)
+    write_finished_run(workspace, "newest", other, wrong=[0])
+    findings = {open_page("runs", sort=order).subheader[0].value for order in ("Newest", "Validation", "Name")}
+    assert len(findings) == 1
+
+
 def test_a_leaky_score_is_sorted_after_the_clean_ones(workspace, three):
     sizes = {"train": 14, "validation": 70, "test": 7}
     leaky = make_dataset(workspace.datasets / "leaky", sizes, leaked={"validation": 5})
@@ -170,11 +178,24 @@ def test_a_leaky_score_is_sorted_after_the_clean_ones(workspace, three):
 
 def test_ticks_are_those_of_the_shown_rows_and_hidden_runs_stay_chosen(three):
     app = open_page("runs", compare=["poor", "good"], sort="Name")
-    assert app.session_state["runs_table"].selection.rows == [1, 2]
+    assert app.session_state["runs_table"]["selection"]["rows"] == [1, 2]
     app.text_input(key="filter").set_value("good").run()
-    assert app.session_state["runs_table"].selection.rows == [0]
+    assert app.session_state["runs_table"]["selection"]["rows"] == [0]
     assert app.multiselect(key="compare").value == ["poor", "good"]
     assert len(app.dataframe) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "ticked", "after"),
+    [
+        (["hidden", "a"], ["a", "b"], ["hidden", "a", "b"]),
+        (["hidden", "a"], [], ["hidden"]),
+        (["b", "a"], ["a", "b"], ["b", "a"]),
+        ([], ["b"], ["b"]),
+    ],
+)
+def test_ticks_change_only_what_the_table_shows(before, ticked, after):
+    assert ticked_too(before, ["a", "b"], ticked) == after
 
 
 def test_fifty_rows_come_at_a_time(workspace, dataset, three):
@@ -240,19 +261,20 @@ def test_an_imported_run_is_there_and_chosen(workspace, three):
     file = io.BytesIO()
     export_run(Job(workspace.run("good")), file)
     app = open_page("runs", run="poor")
-    app.file_uploader(key="import_file").set_value(("good.zip", file.getvalue(), "application/zip")).run()
+    app.file_uploader(key="import-file-0").set_value(("good.zip", file.getvalue(), "application/zip")).run()
     button(app, "Import it").click().run()
     assert "There is a model named 'good' already" in text_of(app)
-    app.text_input(key="import_name").set_value("theirs").run()
+    app.text_input(key="import-name-0").set_value("theirs").run()
     button(app, "Import it").click().run()
     assert not app.exception
     assert app.selectbox(key="run").value == "theirs"
+    assert app.file_uploader(key="import-file-1").value is None
     assert cells(app).loc["theirs", "Validation"] == cells(app).loc["good", "Validation"]
 
 
 def test_what_is_no_run_is_refused_in_a_sentence(three):
     app = open_page("runs")
-    app.file_uploader(key="import_file").set_value(("x.zip", b"no zip", "application/zip")).run()
+    app.file_uploader(key="import-file-0").set_value(("x.zip", b"no zip", "application/zip")).run()
     button(app, "Import it").click().run()
     assert "This is no zip file, or a damaged one" in text_of(app)
     assert len(cells(app)) == 3
