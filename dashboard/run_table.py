@@ -179,7 +179,7 @@ def table(rows: list[RunRow], more: bool) -> Styler:
         more: Whether disk use and notes are shown, too.
     """
     cells = pd.DataFrame([_cells(row, more) for row in rows], columns=[*COLUMNS, *(MORE if more else ())])
-    if not any(row.baseline for row in rows):
+    if not any(row.baseline or row.difference or row.why_not for row in rows):
         cells = cells.drop(columns="vs baseline")
     grey = f"color: {_GREY[theme()]}"
     return cells.style.map(lambda cell: grey if NOISE in str(cell) else "", subset=cells.columns.drop(_CURVE))

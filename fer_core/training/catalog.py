@@ -201,7 +201,7 @@ class Catalog:
 
 @dataclass(frozen=True)
 class _Folder:
-    """The folder of a run as listed: its job, when that was made, and a digest of its files' sizes and times."""
+    """The folder of a run as listed: its job, when that was made, and a digest of its files' identities."""
 
     job: Job
     written: int
@@ -226,7 +226,8 @@ def _folder(path: Path) -> _Folder | None:
                 continue
             with contextlib.suppress(FileNotFoundError):  # a worker replaces files while we look
                 found = entry.stat()
-                files.append((entry.name, found.st_mtime_ns, found.st_size))
+                # A file that was replaced within one tick of the clock is another one all the same.
+                files.append((entry.name, found.st_ino, found.st_mtime_ns, found.st_size))
                 written = found.st_mtime_ns if entry.name == "job.json" else written
     if not written:
         return None

@@ -125,6 +125,13 @@ def test_the_baseline_stays_first_and_the_others_are_measured_by_it(three):
     assert button(app, "Set as baseline").disabled
 
 
+def test_what_was_gained_on_the_baseline_is_shown_where_the_filter_hides_it(workspace, three):
+    run_folder.set_baseline(workspace, "good")
+    table = cells(open_page("runs", filter="poor"))
+    assert table.index.tolist() == ["poor"]
+    assert table.loc["poor", "vs baseline"].startswith("-54.3 ± ")
+
+
 def test_chosen_runs_are_laid_over_each_other_with_the_settings_that_differ(three):
     app = open_page("runs", compare=["poor", "good"])
     assert app.multiselect(key="compare").value == ["poor", "good"]
