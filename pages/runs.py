@@ -62,7 +62,7 @@ def narrowed(rows: list[RunRow]) -> tuple[list[RunRow], str]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.text_input(
             "Filter",
-            key="filter",
+            key="runs_filter",
             bind="query-params",
             max_chars=100,
             placeholder="Name, dataset, preset, tag, note, state",
@@ -72,7 +72,7 @@ def narrowed(rows: list[RunRow]) -> tuple[list[RunRow], str]:
         order = st.selectbox(
             "Sort by",
             ORDERS,
-            key="sort",
+            key="runs_sort",
             bind="query-params",
             help="The baseline stays first. Validation: clean scores before leaky ones. Time: the quickest first.",
             width=160,
@@ -160,7 +160,7 @@ def show_curves(rows: list[RunRow], groups: list[SeedGroup], baseline: str) -> N
         )
         together = any(group_of(row, groups) for row in rows) and st.toggle(
             "Seeds as one line",
-            key="seeds",
+            key="seeds_as_one",
             bind="query-params",
             help="All finished seeds of a chosen run's recipe: mean, and a band from lowest to highest, over "
             "the epochs that all of them have.",

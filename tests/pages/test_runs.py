@@ -127,7 +127,7 @@ def test_the_baseline_stays_first_and_the_others_are_measured_by_it(three):
 
 def test_what_was_gained_on_the_baseline_is_shown_where_the_filter_hides_it(workspace, three):
     run_folder.set_baseline(workspace, "good")
-    table = cells(open_page("runs", filter="poor"))
+    table = cells(open_page("runs", runs_filter="poor"))
     assert table.index.tolist() == ["poor"]
     assert table.loc["poor", "vs baseline"].startswith("-54.3 ± ")
 
@@ -145,11 +145,11 @@ def test_chosen_runs_are_laid_over_each_other_with_the_settings_that_differ(thre
 
 def test_a_filter_finds_every_word_wherever_it_stands(workspace, three):
     run_folder.write_notes(workspace.run("good"), run_folder.Notes(tags=["Keep"], note="Less dropout."))
-    app = open_page("runs", filter="keep drop")
+    app = open_page("runs", runs_filter="keep drop")
     assert cells(app).index.tolist() == ["good"]
     assert "good is the only finished run: 97.1 %" in text_of(app)
     for text, found in (("compact DONE", 3), ("faces clean fine", 1), ("crashed", 0)):
-        app.text_input(key="filter").set_value(text).run()
+        app.text_input(key="runs_filter").set_value(text).run()
         assert len(cells(app)) == found
     assert "None of 3 runs matches the filter." in text_of(app)
     assert not app.exception
@@ -166,13 +166,13 @@ def test_a_filter_finds_every_word_wherever_it_stands(workspace, three):
 )
 def test_runs_are_sorted_as_wished_after_the_baseline(workspace, three, order, names):
     run_folder.set_baseline(workspace, "poor")
-    assert cells(open_page("runs", sort=order)).index.tolist() == names
+    assert cells(open_page("runs", runs_sort=order)).index.tolist() == names
 
 
 def test_the_finding_does_not_depend_on_the_order(workspace, three):
     other = make_dataset(workspace.datasets / "other", {"train": 14, "validation": 63, "test": 7}, seed=3)
     write_finished_run(workspace, "newest", other, wrong=[0])
-    findings = {open_page("runs", sort=order).subheader[0].value for order in ("Newest", "Validation", "Name")}
+    findings = {open_page("runs", runs_sort=order).subheader[0].value for order in ("Newest", "Validation", "Name")}
     assert len(findings) == 1
 
 
@@ -180,13 +180,13 @@ def test_a_leaky_score_is_sorted_after_the_clean_ones(workspace, three):
     sizes = {"train": 14, "validation": 70, "test": 7}
     leaky = make_dataset(workspace.datasets / "leaky", sizes, leaked={"validation": 5})
     write_finished_run(workspace, "copied", leaky)
-    assert cells(open_page("runs", sort="Validation")).index.tolist() == ["fine", "good", "poor", "copied"]
+    assert cells(open_page("runs", runs_sort="Validation")).index.tolist() == ["fine", "good", "poor", "copied"]
 
 
 def test_ticks_are_those_of_the_shown_rows_and_hidden_runs_stay_chosen(three):
-    app = open_page("runs", compare=["poor", "good"], sort="Name")
+    app = open_page("runs", compare=["poor", "good"], runs_sort="Name")
     assert app.session_state["runs_table"]["selection"]["rows"] == [1, 2]
-    app.text_input(key="filter").set_value("good").run()
+    app.text_input(key="runs_filter").set_value("good").run()
     assert app.session_state["runs_table"]["selection"]["rows"] == [0]
     assert app.multiselect(key="compare").value == ["poor", "good"]
     assert len(app.dataframe) == 2
@@ -236,14 +236,14 @@ def test_seeds_of_a_recipe_are_one_line_of_text_and_of_the_chart(seeds):
     app = open_page("runs", compare=["wide-1", "wide-2", "other"])
     assert words in text_of(app)
     assert [trace["name"] for trace in curves(app)[:3]] == ["other", "wide-2", "wide-1"]
-    app.toggle(key="seeds").set_value(True).run()
+    app.toggle(key="seeds_as_one").set_value(True).run()
     other, wide, band = curves(app)[:3]
     assert [other["name"], wide["name"]] == ["other", "wide ×3"]
     assert wide["y"] == pytest.approx([30, 60])
     assert band["fill"] == "toself"
     assert band["y"] == pytest.approx([40, 80, 40, 20])
     app.multiselect(key="compare").set_value(["other"]).run()
-    assert "seeds" not in [toggle.key for toggle in app.toggle]
+    assert "seeds_as_one" not in [toggle.key for toggle in app.toggle]
     assert [trace["name"] for trace in curves(app)] == ["other", "other"]
 
 
@@ -256,6 +256,13 @@ def test_smoothing_keeps_what_was_measured_behind(three):
     app.slider(key="smoothing").set_value(0.0).run()
     assert len(curves(app)) == 2
     assert curves(app)[0]["y"] == pytest.approx([40, 60, 70])
+
+
+def test_a_link_that_asks_for_what_there_is_not_opens_the_page(three):
+    app = open_page("runs", compare=["good"], smoothing="7", runs_sort="Colour", seeds_as_one="perhaps")
+    assert app.slider(key="smoothing").value <= 0.95
+    assert app.selectbox(key="runs_sort").value == "Newest"
+    assert cells(app).index.tolist() == ["fine", "good", "poor"]
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 0.95])
