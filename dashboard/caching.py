@@ -16,9 +16,7 @@ from fer_core.data.sources import FoundArchive, find_archives
 from fer_core.inference.faces import Detector, load_detector
 from fer_core.inference.images import Picture, PictureResult, read_picture
 from fer_core.inference.predictor import Predictor
-from fer_core.jobs.store import Job
 from fer_core.preprocessing import Pixels
-from fer_core.training.runs import Run
 from fer_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,9 +24,8 @@ if TYPE_CHECKING:
 
     from fer_core.data.families import Family
     from fer_core.doctor import Report
-    from fer_core.evaluation.compare import PairedDifference
     from fer_core.evaluation.report import EvaluationReport
-    from fer_core.training.facts import RunFacts
+    from fer_core.training.catalog import Catalog
 
 
 def _stamp(path: Path) -> float:
@@ -141,43 +138,16 @@ def reading(data: bytes, name: str, model: Path, detector_name: str, threshold: 
     return _reading(data, name, model, _stamp(model), detector_name, threshold)
 
 
-def _stamps(*files: Path) -> tuple[float, ...]:
-    """When each file was last written; 0 for one that is not there."""
-    found = []
-    for file in files:
-        try:
-            found.append(_stamp(file))
-        except OSError:
-            found.append(0.0)
-    return tuple(found)
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _catalog(root: Path) -> Catalog:
+    from fer_core.training.catalog import Catalog
+
+    return Catalog(Workspace(root))
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
-def _run_facts(folder: Path, stamps: tuple[float, ...]) -> RunFacts:
-    from fer_core.training.facts import read_facts
-
-    return read_facts(Job(folder))
-
-
-def run_facts(folder: Path) -> RunFacts:
-    """What a table says of a run, read again when its files or the datasets beside it change."""
-    names = ("config.yaml", "events.jsonl", "model_card.json", "predictions-validation.parquet")
-    return _run_facts(folder, _stamps(*(folder / name for name in names), Workspace.default().datasets))
-
-
-@st.cache_data(max_entries=2048, show_spinner=False)
-def _run_difference(a: Path, b: Path, stamps: tuple[float, ...]) -> PairedDifference | None:
-    from fer_core.training.comparison import compare_runs
-
-    return compare_runs(Run(Job(a)), Run(Job(b)))
-
-
-def run_difference(a: Path, b: Path) -> PairedDifference | None:
-    """The accuracy of run ``b`` against that of ``a`` on shared validation images; None where they share none."""
-    from fer_core.evaluation.predictions import predictions_file
-
-    files = (predictions_file(folder, "validation") for folder in (a, b))
-    return _run_difference(a, b, _stamps(*files, Workspace.default().datasets))
+def catalog() -> Catalog:
+    """What is known of all runs; it looks itself which of their files have changed."""
+    return _catalog(Workspace.default().root)
 
 
 @st.cache_data(max_entries=4, ttl=600, show_spinner="Looking at this machine")

@@ -264,16 +264,39 @@ def _bands(figure: go.Figure, phases: Sequence[tuple[str, int]], theme: str) -> 
         start += epochs
 
 
+class Band(NamedTuple):
+    """The lowest and the highest value at each epoch, of several runs that are drawn as one line."""
+
+    low: Sequence[float]
+    high: Sequence[float]
+
+
 class RunCurves(NamedTuple):
-    """A run's scores on validation after each epoch: accuracies 0 to 1, losses in nats."""
+    """A run's scores on validation after each epoch: accuracies 0 to 1, losses in nats; bands in the same units."""
 
     name: str
     accuracies: Sequence[float]
     losses: Sequence[float]
     baseline: bool = False
+    accuracy_band: Band | None = None
+    loss_band: Band | None = None
 
 
-def run_overlay(runs: Sequence[RunCurves], theme: str) -> go.Figure:
+def smoothed(values: Sequence[float], weight: float) -> list[float]:
+    """Exponential moving average, corrected for its start at zero, as TensorBoard draws it (Adam's correction).
+
+    Args:
+        values: In order.
+        weight: Of what went before, 0 (the values themselves) to below 1.
+    """
+    average, found = 0.0, []
+    for number, value in enumerate(values, start=1):
+        average = weight * average + (1 - weight) * value
+        found.append(average / (1 - weight**number))
+    return found
+
+
+def run_overlay(runs: Sequence[RunCurves], theme: str, *, smoothing: float = 0.0) -> go.Figure:
     """Validation accuracy and loss of several runs over their epochs, each line named at its right end.
 
     The baseline is drawn in ink; the others differ by colour and by dash.
@@ -281,16 +304,25 @@ def run_overlay(runs: Sequence[RunCurves], theme: str) -> go.Figure:
     Args:
         runs: At most six, each with at least one epoch.
         theme: "light" or "dark".
+        smoothing: See ``smoothed``; what was measured stays faint behind a smoothed line.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     epochs = max(len(run.accuracies) for run in runs)
     styles = _line_styles(runs, theme)
+    percent = [[100 * value for value in run.accuracies] for run in runs]
+    bands = [
+        run.accuracy_band and Band(*([100 * value for value in side] for side in run.accuracy_band)) for run in runs
+    ]
     panels = (
-        (1, "Accuracy %", [[100 * value for value in run.accuracies] for run in runs], "%{y:.1f} %"),
-        (2, "Loss", [list(run.losses) for run in runs], "%{y:.3f}"),
+        (1, "Accuracy %", percent, bands, "%{y:.1f} %"),
+        (2, "Loss", [list(run.losses) for run in runs], [run.loss_band for run in runs], "%{y:.3f}"),
     )
-    for row, title, lines, shown in panels:
-        low, high = min(map(min, lines)), max(map(max, lines))
+    for row, title, measured, around, shown in panels:
+        lines = [smoothed(line, smoothing) for line in measured]
+        everything = [
+            value for line in (*measured, *(side for band in around if band for side in band)) for value in line
+        ]
+        low, high = min(everything), max(everything)
         room = 0.08 * (high - low) or 1.0
         low, high = low - room, high + room
         places = _apart([line[-1] for line in lines], low, high, _LABEL_ROOM)
@@ -301,10 +333,12 @@ def run_overlay(runs: Sequence[RunCurves], theme: str) -> go.Figure:
                 mode="lines+markers" if len(line) == 1 else "lines", hovertemplate=f"{shown} {name}<extra></extra>",
             )  # fmt: skip
             figure.add_annotation(
-                x=len(line), y=line[-1], ax=len(line) + 0.03 * epochs, ay=place, axref=f"x{row}", ayref=f"y{row}",
+                x=len(line), y=line[-1], ax=1.03 * epochs, ay=place, axref=f"x{row}", ayref=f"y{row}",
                 row=row, col=1, text=name, xanchor="left", font={"color": INK[theme], "size": 12},
                 arrowhead=0, arrowwidth=1, arrowcolor=QUIET[theme],
             )  # fmt: skip
+        for line, band, style in zip(measured, around, styles, strict=True):
+            _behind(figure, line if smoothing else None, band, style["color"], row)
         figure.update_yaxes(range=[low, high], title={"text": title, "font": {"size": 12}}, row=row, col=1)
     step = -(-epochs // 8)
     ticks = list(range(step, epochs + 1, step))
@@ -313,6 +347,21 @@ def run_overlay(runs: Sequence[RunCurves], theme: str) -> go.Figure:
     figure.update_yaxes(fixedrange=True, gridcolor=BORDER[theme], nticks=5)
     figure.update_layout(hovermode="x")
     return _bare(figure, height=460)
+
+
+def _behind(figure: go.Figure, line: Sequence[float] | None, band: Band | None, colour: str, row: int) -> None:
+    """What stays faint behind a line: the values it was smoothed from, and the runs that it is the mean of."""
+    if line:
+        figure.add_scatter(
+            x=list(range(1, len(line) + 1)), y=line, row=row, col=1, mode="lines", opacity=0.3, hoverinfo="skip",
+            line={"color": colour, "width": 1.2}, zorder=-1,
+        )  # fmt: skip
+    if band:
+        x = list(range(1, len(band.low) + 1))
+        figure.add_scatter(
+            x=x + x[::-1], y=[*band.high, *reversed(band.low)], row=row, col=1, mode="lines", fill="toself",
+            fillcolor=colour, opacity=0.16, line={"width": 0}, hoverinfo="skip", zorder=-2,
+        )  # fmt: skip
 
 
 def _line_styles(runs: Sequence[RunCurves], theme: str) -> list[dict[str, Any]]:

@@ -1,21 +1,27 @@
-"""What can be done with a run: make it the baseline, go to it, repeat, rename, note, delete; and free disk."""
+"""What can be done with a run: make it the baseline, go to it, repeat, rename, note, export, delete; with all: free
+disk; and import one."""
 
 from __future__ import annotations
 
+import io
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
 from dashboard.components import errors_shown, page_link, plain
 from dashboard.run_table import RunRow
-from fer_core.training import run_folder
+from fer_core.jobs.store import Job
+from fer_core.training import run_archive, run_folder
 from fer_core.training.run_folder import Notes
 from fer_core.training.runs import Run
 from fer_core.workspace import Workspace
 
 RENAMED = "runs_renamed"
-"""Old and new name of a run that was renamed just now: pickers follow it on the next run of the script."""
+"""Old and new name of a run that was renamed just now, or no name and that of one that was imported: pickers follow
+it on the next run of the script."""
 
+_IMPORTED = "runs_imported"  # how many this visitor has imported
 _ASKED = "runs_delete"  # the run whose deletion is being asked about
 
 
@@ -98,6 +104,49 @@ def _note(run: Run) -> None:
                 st.rerun()
 
 
+def export_run(row: RunRow) -> None:
+    """The run as a zip file, which is made when it is asked for: it can be hundreds of megabytes."""
+    with st.popover(f"Export {row.name}", icon=":material/archive:", key=f"export-of-{row.name}"):
+        disk = row.summary.disk
+        checkpoints = st.checkbox(
+            f"With checkpoints, {disk.checkpoints / 2**20:,.0f} MB",
+            disabled=not disk.checkpoints,
+            help="What an unfinished run goes on from.",
+            key=f"export-checkpoints-{row.name}",
+        )
+        st.download_button(
+            "Download zip",
+            partial(_zipped, row.run.job, checkpoints=checkpoints),
+            file_name=f"{row.name}.zip",
+            mime="application/zip",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.caption("Settings, curves, log, notes, model, predictions and scores. It holds paths of this machine.")
+
+
+def _zipped(job: Job, *, checkpoints: bool) -> bytes:
+    target = io.BytesIO()
+    run_archive.export_run(job, target, checkpoints=checkpoints)
+    return target.getvalue()
+
+
+def import_run() -> None:
+    """Takes in a run that was exported, here or elsewhere."""
+    with st.popover("Import a run", icon=":material/unarchive:"):
+        number = st.session_state.setdefault(_IMPORTED, 0)  # after an import the fields are new, and so empty
+        file = st.file_uploader("Exported run", type="zip", key=f"import-file-{number}")
+        name = st.text_input("Name here", max_chars=64, placeholder="The name it had", key=f"import-name-{number}")
+        st.caption("Larger files: `python -m fer_core runs import FILE.zip`.")
+        if st.button("Import it", icon=":material/unarchive:", disabled=file is None) and file:
+            with errors_shown(), st.spinner("Unpacking and checking"):
+                found = run_archive.import_run(Workspace.default(), file, name.strip())
+                st.toast(f"Imported {found.job.name}.")
+                st.session_state[RENAMED] = ("", found.job.name)
+                st.session_state[_IMPORTED] += 1
+                st.rerun()
+
+
 def _ask(name: str) -> None:
     st.session_state[_ASKED] = name
 
@@ -128,8 +177,7 @@ def _delete_dialog(row: RunRow) -> None:
 
 def free_disk(rows: list[RunRow]) -> None:
     """Deletes what finished runs do not need any more, once it is confirmed."""
-    sizes = {row.name: run_folder.freeable(row.run.job) for row in rows}
-    needless = {name: size for name, size in sizes.items() if size}
+    needless = {row.name: row.summary.freeable for row in rows if row.summary.freeable}
     if not needless:
         return
     runs = f"{len(needless)} finished run" + ("s" if len(needless) > 1 else "")

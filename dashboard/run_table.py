@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,19 +12,19 @@ from pandas.io.formats.style import Styler
 
 from dashboard import caching
 from dashboard.components import accuracy, duration, theme
-from fer_core.errors import FerError
 from fer_core.evaluation.compare import PairedDifference
-from fer_core.jobs.store import list_jobs
+from fer_core.jobs.state import JobState
 from fer_core.training import run_folder
-from fer_core.training.comparison import why_not_compared
+from fer_core.training.catalog import Catalog, RunSummary
 from fer_core.training.facts import RunFacts
-from fer_core.training.runs import KIND, Run
+from fer_core.training.runs import Run
 from fer_core.workspace import Workspace
 
 _CURVE: Final = "Accuracy by epoch"
 COLUMNS: Final = ("Run", "Validation", "vs baseline", "State", "Dataset", _CURVE, "Time")
 MORE: Final = ("Disk", "Tags", "Note")
 NOISE: Final = "within noise"
+_SLOW: Final = 25  # runs to be read at once that take long enough to say so
 
 _GREY: Final = {"light": "#5F6A70", "dark": "#9AA5AD"}  # text: 4.5:1 on the page, unlike the grey of lines
 
@@ -34,50 +34,108 @@ class RunRow:
     """A run in the table.
 
     Attributes:
-        run: The run.
-        facts: What its files say.
+        summary: What is known of it.
         baseline: Whether the others are compared with it.
         difference: To the baseline, B being this run; None where that is not known.
         why_not: Why it is not known.
     """
 
-    run: Run
-    facts: RunFacts
+    summary: RunSummary
     baseline: bool = False
     difference: PairedDifference | None = None
     why_not: str = ""
 
     @property
     def name(self) -> str:
-        return self.run.name
+        return self.summary.name
+
+    @property
+    def facts(self) -> RunFacts:
+        return self.summary.facts
+
+    @property
+    def state(self) -> JobState:
+        return self.summary.state
+
+    @property
+    def run(self) -> Run:
+        """A fresh look at its folder."""
+        return self.summary.run
 
 
 def read_rows(space: Workspace) -> list[RunRow]:
     """All training runs, damaged ones included: the baseline, then the newest first."""
-    runs = [Run(job) for job in list_jobs(space.runs) if job.kind in (KIND, "")]
+    place = st.empty()
+
+    def progress(phase: str, done: int, total: int) -> None:
+        if total >= _SLOW and done % _SLOW == 0:
+            place.progress(done / total, text=f"{phase}: {done:,} of {total:,}. Only this once.")
+
+    catalog = caching.catalog()
+    summaries = catalog.look(progress)
+    place.empty()
     chosen = run_folder.baseline(space)
-    first = next((run for run in runs if run.name == chosen), None)
-    rows = [_row(run, first) for run in runs]
+    first = next((summary for summary in summaries if summary.name == chosen), None)
+    rows = [_row(summary, first, catalog) for summary in summaries]
     return sorted(rows, key=lambda row: not row.baseline)
 
 
-def _row(run: Run, baseline: Run | None) -> RunRow:
-    facts = caching.run_facts(run.folder)
-    if baseline is None or run.name == baseline.name:
-        return RunRow(run, facts, baseline=baseline is not None)
-    if not facts.comparable:
-        return RunRow(run, facts)
-    found, why_not = paired(baseline, run)
-    return RunRow(run, facts, difference=found, why_not=why_not)
+def _row(summary: RunSummary, baseline: RunSummary | None, catalog: Catalog) -> RunRow:
+    if baseline is None or summary is baseline:
+        return RunRow(summary, baseline=baseline is not None)
+    if not summary.facts.comparable:
+        return RunRow(summary)
+    found, why_not = catalog.difference(baseline, summary)
+    return RunRow(summary, difference=found, why_not=why_not)
 
 
-def paired(a: Run, b: Run) -> tuple[PairedDifference | None, str]:
+def paired(a: RunRow, b: RunRow) -> tuple[PairedDifference | None, str]:
     """How run ``b`` differs from ``a``; or None, and why that is not known."""
-    try:
-        found = caching.run_difference(a.folder, b.folder)
-    except (FerError, OSError):
-        return None, "no answers to compare"
-    return found, "" if found else why_not_compared(a, b)
+    return caching.catalog().difference(a.summary, b.summary)
+
+
+def matching(rows: Sequence[RunRow], text: str) -> list[RunRow]:
+    """The rows that hold every word of a text somewhere: in name, dataset, preset, tags, note, state or leaks."""
+    words = text.lower().split()
+    return [row for row in rows if all(word in _words(row) for word in words)] if words else list(rows)
+
+
+def _words(row: RunRow) -> str:
+    facts, notes = row.facts, row.summary.notes
+    preset = facts.config.preset if facts.config else ""
+    parts = (facts.name, facts.dataset, preset, *notes.tags, notes.note, _state(row), facts.leak, facts.dataset_leak)
+    return "\n".join((*parts, "baseline" if row.baseline else "")).lower()
+
+
+def in_order(rows: Sequence[RunRow], order: str) -> list[RunRow]:
+    """The rows in one of ``ORDERS``, the baseline always first."""
+    return sorted(rows, key=lambda row: (not row.baseline, *_ORDERS[order](row)))
+
+
+def ticked_too(before: Sequence[str], shown: Sequence[str], ticked: Sequence[str]) -> list[str]:
+    """The chosen runs after ticks in the table, which may show only some of them: the others stay chosen.
+
+    Args:
+        before: What was chosen.
+        shown: Runs in the table.
+        ticked: Those of them that are ticked now.
+    """
+    kept = [name for name in before if name in ticked or name not in shown]
+    return kept + [name for name in ticked if name not in kept]
+
+
+def _by_validation(row: RunRow) -> tuple[bool, bool, float]:
+    score = row.facts.score
+    return score is None, row.facts.leak != "Clean", -score.accuracy if score else 0.0
+
+
+_ORDERS: Final[dict[str, Callable[[RunRow], tuple[Any, ...]]]] = {
+    "Newest": lambda row: (),  # as they were read: sorting keeps that order
+    "Validation": _by_validation,
+    "Time": lambda row: (row.facts.seconds,),
+    "Name": lambda row: (row.name.lower(),),
+}
+ORDERS: Final = tuple(_ORDERS)
 
 
 def points(difference: PairedDifference) -> str:
@@ -90,12 +148,13 @@ def finding_sentence(rows: list[RunRow]) -> str:
     """Which run is best so far, among those that can be compared with the baseline or else the newest."""
     finished = [row for row in rows if row.facts.finished and row.facts.score and row.facts.comparable]
     if not finished:
-        working = sum(row.run.state.alive for row in rows)
+        working = sum(row.state.alive for row in rows)
         return f"No finished run yet, {working} at work." if working else "No finished run yet."
     reference = next((row for row in finished if row.baseline), None)
     reference = reference or next((row for row in finished if not row.facts.contaminated), finished[0])
+    difference = caching.catalog().difference
     alike = [row for row in finished if row.facts.contaminated == reference.facts.contaminated]
-    group = [(row, found) for row in alike if (found := paired(reference.run, row.run)[0])]
+    group = [(row, found) for row in alike if (found := difference(reference.summary, row.summary)[0])]
     best = max(group, key=lambda pair: pair[1].difference)[0] if group else reference
     assert best.facts.score is not None  # of a finished run
     told = accuracy(best.facts.score, "validation", best.facts.leak)
@@ -104,23 +163,23 @@ def finding_sentence(rows: list[RunRow]) -> str:
         others = sum(row.facts.dataset == best.facts.dataset for row in finished) - 1
         alone = "cannot be compared with the other finished runs" if others else "is the only finished run"
         return f"{best.name} {alone}{on}: {told}"
-    rest = [paired(best.run, row.run)[0] for row, _ in group if row is not best]
+    rest = [difference(best.summary, row.summary)[0] for row, _ in group if row is not best]
     close = sum(found is None or found.within_noise for found in rest)
     if close == len(rest):
-        return f"Differences so far{on} are inside noise. Highest is {best.name}: {told}"
+        return f"Differences of {len(group):,} runs so far{on} are inside noise. Highest is {best.name}: {told}"
     others = f" ({close} more within noise of it)" if close else ""
-    return f"{best.name} is best so far{on}{others}: {told}"
+    return f"{best.name} is best so far of {len(group):,} runs{on}{others}: {told}"
 
 
 def table(rows: list[RunRow], more: bool) -> Styler:
     """The rows as they are shown; what may be chance is grey.
 
     Args:
-        rows: From ``read_rows``.
+        rows: Those that are shown.
         more: Whether disk use and notes are shown, too.
     """
     cells = pd.DataFrame([_cells(row, more) for row in rows], columns=[*COLUMNS, *(MORE if more else ())])
-    if not any(row.baseline for row in rows):
+    if not any(row.baseline or row.difference or row.why_not for row in rows):
         cells = cells.drop(columns="vs baseline")
     grey = f"color: {_GREY[theme()]}"
     return cells.style.map(lambda cell: grey if NOISE in str(cell) else "", subset=cells.columns.drop(_CURVE))
@@ -143,7 +202,7 @@ def example() -> Styler:
 def column_config(names: Sequence[str]) -> dict[str, Any]:
     """How the columns look and what their heads say under the pointer; ``names`` are those of the runs."""
     return {
-        "Run": st.column_config.TextColumn(pinned=True, width=min(200, 24 + 8 * max(map(len, names)))),
+        "Run": st.column_config.TextColumn(pinned=True, width=min(200, 24 + 8 * max(map(len, names), default=0))),
         "Validation": st.column_config.TextColumn(
             help="Accuracy on the validation split with its 95 % interval; the epoch was chosen on the same images.",
         ),
@@ -169,7 +228,7 @@ def _cells(row: RunRow, more: bool) -> dict[str, Any]:
         "Time": duration(facts.seconds) if facts.seconds else "",
     }
     if more:
-        use, notes = run_folder.disk_use(row.run.folder), run_folder.read_notes(row.run.folder)
+        use, notes = row.summary.disk, row.summary.notes
         of_these = f", checkpoints {use.checkpoints / 2**20:,.0f}" if use.checkpoints else ""
         disk = f"{use.total / 2**20:,.0f} MB{of_these}"
         cells |= {"Disk": disk, "Tags": ", ".join(notes.tags), "Note": notes.note}
@@ -197,7 +256,7 @@ def _against_baseline(row: RunRow) -> str:
 
 
 def _state(row: RunRow) -> str:
-    state = str(row.run.state).capitalize()
-    if row.run.state.alive and row.facts.config:
+    state = str(row.state).capitalize()
+    if row.state.alive and row.facts.config:
         state += f" {len(row.facts.accuracies)}/{row.facts.config.total_epochs}"
     return " · ".join((state, *row.facts.problems))

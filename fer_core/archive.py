@@ -18,10 +18,15 @@ MAX_EXPANSION: Final = 200
 _SMALL: Final = 256 * 2**20  # claimed sizes below this are harmless whatever the ratio
 
 
-def unsafe(info: zipfile.ZipInfo, max_bytes: int = MAX_ENTRY_BYTES) -> str | None:
+def unsafe(info: zipfile.ZipInfo, max_bytes: int = MAX_ENTRY_BYTES, what: str = "a picture") -> str | None:
     """Why an entry must not be read, in a few words; None if it may.
 
     We write nothing under an entry's name, but an archive that wants us to is not to be trusted.
+
+    Args:
+        info: The entry.
+        max_bytes: The most it may unpack to.
+        what: It should hold.
     """
     path = PurePosixPath(info.orig_filename.replace("\\", "/"))
     if not path.parts:
@@ -35,7 +40,7 @@ def unsafe(info: zipfile.ZipInfo, max_bytes: int = MAX_ENTRY_BYTES) -> str | Non
     if info.flag_bits & 0x1:
         return "encrypted"
     if info.file_size > max_bytes:
-        return f"unpacks to {info.file_size / 2**20:.0f} MB, too large for a picture"
+        return f"unpacks to {info.file_size / 2**20:.0f} MB, too large for {what}"
     return None
 
 

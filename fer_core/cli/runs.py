@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,12 +14,14 @@ from fer_core.errors import FerError, from_os_error
 from fer_core.evaluation.compare import PairedDifference
 from fer_core.jobs.state import summary
 from fer_core.jobs.store import Job
-from fer_core.training import run_folder
+from fer_core.training import run_archive, run_folder
+from fer_core.training.catalog import Catalog
 from fer_core.training.comparison import compare_runs, why_not_compared
 from fer_core.training.differences import settings_that_differ
 from fer_core.training.facts import RunFacts, read_facts
 from fer_core.training.runs import Run, list_runs
-from fer_core.workspace import Workspace
+from fer_core.training.seeds import SeedGroup, seed_groups
+from fer_core.workspace import Workspace, expand
 
 app = typer.Typer(help="Look at, compare and tidy up training runs.", no_args_is_help=True)
 
@@ -27,11 +30,12 @@ RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by 
 
 @app.command("list")
 def list_all(as_json: JsonOption = False) -> None:
-    """All runs, newest first."""
+    """All runs, newest first, and what several seeds of one recipe come to."""
     found = []
+    groups = seed_groups(summary.facts for summary in Catalog(Workspace.default()).look())
     for run in list_runs(Workspace.default()):
         try:
-            found.append(_describe(run))
+            found.append({**_describe(run), "seeds": next((_seeds(g) for g in groups if run.name in g.names), None)})
         except FerError as error:  # one damaged folder must not hide the others
             note(str(error))
     if as_json:
@@ -41,8 +45,31 @@ def list_all(as_json: JsonOption = False) -> None:
         epochs = f"{entry['epochs']}/{entry['total_epochs']}"
         said = entry["message"] or entry["phase"]
         typer.echo(f"{entry['name']:24} {entry['state']:9} {epochs:>7}  {said}")
+    _print_groups(groups)
     if not found:
         note("No runs yet. Start one: python -m fer_core train DATASET --preset compact")
+
+
+def _seeds(group: SeedGroup) -> dict[str, Any]:
+    """What ``--json`` prints of finished runs that differ in nothing but the seed; accuracies on validation."""
+    return {
+        "name": group.name,
+        "runs": list(group.names),
+        "seeds": list(group.seeds),
+        "n": group.n,
+        "mean": group.mean,
+        "standard_deviation": group.deviation,
+        "lowest": min(group.accuracies),
+        "highest": max(group.accuracies),
+        "leak": group.leak,
+    }
+
+
+def _print_groups(groups: list[SeedGroup]) -> None:
+    if groups:
+        typer.echo()
+    for group in groups:
+        typer.echo(group.sentence())
 
 
 @app.command()
@@ -89,7 +116,7 @@ def _describe(run: Run) -> dict[str, Any]:
 
 @app.command()
 def compare(names: RunNames, as_json: JsonOption = False) -> None:
-    """Validation accuracy of several runs, their difference to the first, and the settings that differ.
+    """Validation accuracy of several runs, their difference to the first, and the settings that differ; seeds together.
 
     The difference is taken over the images that both runs were scored on, with the 95% interval of Newcombe for
     paired proportions. It is within noise where that interval holds 0. Exit code 1 says that a run could not be
@@ -103,15 +130,17 @@ def compare(names: RunNames, as_json: JsonOption = False) -> None:
     facts = [read_facts(run.job) for run in found]
     differences = [None, *(_difference(found[0], run) for run in found[1:])]
     configs = {each.name: each.config for each in facts if each.config}
-    settings = settings_that_differ(configs)
+    settings, groups = settings_that_differ(configs), seed_groups(facts)
     if as_json:
         entries = [_entry(*row) for row in zip(found, facts, differences, strict=True)]
-        print_json({"baseline": found[0].name, "runs": entries, "settings": settings})
+        seeds = [_seeds(group) for group in groups]
+        print_json({"baseline": found[0].name, "runs": entries, "settings": settings, "seeds": seeds})
     else:
         for run, each, difference in zip(found, facts, differences, strict=True):
             typer.echo(f"{run.name:24} {run.state:9} {_score(each):42} {_against(found[0].name, difference)}".rstrip())
         typer.echo()
         _print_settings(settings, list(configs))
+        _print_groups(groups)
     if any(isinstance(difference, str) for difference in differences):
         raise typer.Exit(1)
 
@@ -192,6 +221,40 @@ def rename(
         print_json({"name": job.name, "folder": str(job.folder)})
     else:
         note(f"{name} is now called {job.name}.")
+
+
+@app.command("export")
+def export_run(
+    name: Annotated[str, typer.Argument(metavar="RUN")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.zip", help="The file to write.")],
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="With what an unfinished run goes on from; often most of its size.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Writes a run into one zip file: settings, curves, model, predictions and scores."""
+    job = Job.open(Workspace.default().run(name))
+    size = run_archive.export_file(job, expand(str(out)).absolute(), checkpoints=checkpoints)
+    if as_json:
+        print_json({"name": job.name, "file": str(out), "bytes": size})
+    else:
+        note(f"{job.name} is in {out}, {_megabytes(size)}.")
+
+
+@app.command("import")
+def import_run(
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip")],
+    name: Annotated[str, typer.Option("--name", help="What it is called here. Default: the name it had.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Takes in a run that `runs export` wrote; only files that a run has, and none that could run code is loaded."""
+    found = run_archive.import_run(Workspace.default(), expand(str(file)), name)
+    if as_json:
+        print_json({"name": found.job.name, "folder": str(found.job.folder), "left_out": found.left_out})
+        return
+    note(f"Imported {found.job.name}. Look at it: python -m fer_core runs show {found.job.name}")
+    if found.left_out:
+        note(f"Left out, as no files of a run: {found.left_out:,}.")
 
 
 @app.command()

@@ -10,6 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fer_core.evaluation.metrics import wilson_interval
 
 if TYPE_CHECKING:
@@ -106,15 +109,10 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> PairedDifference | None:
         a: Columns ``path``, ``label`` and ``predicted``, as ``read_predictions`` gives them.
         b: The same of the other model.
     """
-    keys = [key for key in ("path", "label", "pixel_sha") if key in a.columns and key in b.columns]
-    if all(a[key].equals(b[key]) for key in keys):  # the same split: nothing to look for
-        right_a, right_b = (table["predicted"].eq(table["label"]).to_numpy() for table in (a, b))
-    else:
-        columns = [*keys, "predicted"]
-        shared = a[columns].merge(b[columns], on=keys)
-        shared = shared[~shared.duplicated(keys, keep=False)]
-        right_a = shared["predicted_x"].eq(shared["label"]).to_numpy()
-        right_b = shared["predicted_y"].eq(shared["label"]).to_numpy()
+    rows_a, rows_b = shared_rows(a, b)
+    right_a, right_b = (
+        table["predicted"].eq(table["label"]).to_numpy()[rows] for table, rows in ((a, rows_a), (b, rows_b))
+    )
     if not len(right_a):
         return None
     return PairedDifference(
@@ -123,3 +121,14 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> PairedDifference | None:
         only_b=int((right_b & ~right_a).sum()),
         neither=int((~right_a & ~right_b).sum()),
     )
+
+
+def shared_rows(a: pd.DataFrame, b: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the images that two tables share stand in each of them, int64 ``[N]`` twice; see ``compare``."""
+    keys = [key for key in ("path", "label", "pixel_sha") if key in a.columns and key in b.columns]
+    if all(a[key].equals(b[key]) for key in keys):  # the same split: nothing to look for
+        return np.arange(len(a)), np.arange(len(a))
+    numbered = [table[keys].assign(at=np.arange(len(table))) for table in (a, b)]
+    shared = numbered[0].merge(numbered[1], on=keys)
+    shared = shared[~shared.duplicated(keys, keep=False)]
+    return shared["at_x"].to_numpy(np.int64), shared["at_y"].to_numpy(np.int64)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
-from fer_core.evaluation.compare import PairedDifference, compare
+from fer_core.evaluation.compare import PairedDifference, compare, shared_rows
 from fer_core.evaluation.predictions import predictions_file, read_predictions
 from fer_core.training.config import DatasetReference
 from fer_core.training.runs import Run, open_dataset
@@ -25,13 +28,33 @@ def compare_runs(a: Run, b: Run) -> PairedDifference | None:
     Raises:
         FerError: A run has no predictions, or they are damaged.
     """
+    tables = _comparable(a, b)
+    return compare(*tables) if tables else None
+
+
+def shared_images(a: Run, b: Run) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Where the images that ``compare_runs`` would count stand in the predictions of each run.
+
+    Returns:
+        Positions, int64 ``[N]`` twice, of at least one image; None where ``why_not_compared`` says why.
+
+    Raises:
+        FerError: A run has no predictions, or they are damaged.
+    """
+    tables = _comparable(a, b)
+    rows = shared_rows(*tables) if tables else None
+    return rows if rows is not None and len(rows[0]) else None
+
+
+def _comparable(a: Run, b: Run) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """The predictions of two runs, of two datasets with the pixels of each image; None where these are not known."""
     tables = tuple(read_predictions(predictions_file(run.folder, "validation")) for run in (a, b))
     if not _same_data(a, b):
         left, right = _dataset(a), _dataset(b)
         if left is None or right is None or _size(left) != _size(right):
             return None
         tables = _with_pixels(tables[0], left), _with_pixels(tables[1], right)
-    return compare(*tables)
+    return tables[0], tables[1]
 
 
 def why_not_compared(a: Run, b: Run) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -24,6 +26,14 @@ def flat(config: RunConfig) -> dict[str, Value]:
     recorded = {key: document[key] for key in _RECORDED}
     data = config.dataset
     return {"dataset": f"{data.name} ({data.fingerprint[:8]})" if data else None, **recorded, **dict(_leaves(kept))}
+
+
+def recipe_of(config: RunConfig) -> str:
+    """A digest of all settings but the seed, and of the data itself rather than its name."""
+    settings = flat(config)
+    del settings["seed"]
+    settings["dataset"] = config.dataset.fingerprint if config.dataset else None
+    return hashlib.blake2b(json.dumps(settings).encode(), digest_size=16).hexdigest()
 
 
 def settings_that_differ(configs: Mapping[str, RunConfig]) -> dict[str, dict[str, Value]]:

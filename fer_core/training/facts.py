@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
@@ -11,9 +11,12 @@ from fer_core.evaluation.metrics import wilson_interval
 from fer_core.evaluation.predictions import predictions_file
 from fer_core.inference.card_text import leak_words
 from fer_core.inference.served import ModelCard
-from fer_core.jobs.store import Job
+from fer_core.jobs.store import Job, parse_events
 from fer_core.training.config import RunConfig
+from fer_core.training.differences import recipe_of
 from fer_core.training.runs import CONFIG_FILE, Run, open_dataset
+
+_CURVES: Final = ("val_accuracy", "val_loss", "seconds")  # of every epoch
 
 
 class Score(NamedTuple):
@@ -32,6 +35,7 @@ class RunFacts:
         name: Of its folder.
         dataset: Name of what it was trained on; empty where that is not known.
         config: Its settings; None where they are missing or damaged.
+        recipe: What it has in common with runs that differ in nothing but the seed; empty without settings.
         score: Accuracy on the validation split: of the model, or of the best epoch so far where there is none yet;
             None before the first epoch, or where the number of images is not known.
         finished: Whether ``score`` is that of the model.
@@ -49,6 +53,7 @@ class RunFacts:
     name: str
     dataset: str
     config: RunConfig | None
+    recipe: str
     score: Score | None
     finished: bool
     contaminated: bool | None
@@ -64,6 +69,7 @@ class RunFacts:
 def read_facts(job: Job) -> RunFacts:
     """Reads what is known of a run; never raises on damaged files, but names them."""
     run, problems = Run(job), []
+    epochs: list[tuple[float, ...]] = []
     try:
         config = run.config
     except FerError:
@@ -71,8 +77,8 @@ def read_facts(job: Job) -> RunFacts:
         missing = not (job.folder / CONFIG_FILE).exists()
         problems.append("settings never written" if missing else "settings damaged")
     try:
-        epochs = [(e["val_accuracy"], e["val_loss"], e["seconds"]) for e in run.epoch_events]
-    except (KeyError, TypeError):
+        epochs = [tuple(float(e[name]) for name in _CURVES) for e in _epoch_events(job)]
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
         epochs = []
         problems.append("curves damaged")
     dataset = _dataset(config)
@@ -91,6 +97,7 @@ def read_facts(job: Job) -> RunFacts:
         name=job.name,
         dataset=reference.name if reference else known.name if known else "",
         config=config,
+        recipe=recipe_of(config) if config else "",
         score=score,
         finished=report is not None,
         contaminated=known.contaminated if known else None,
@@ -102,6 +109,17 @@ def read_facts(job: Job) -> RunFacts:
         comparable=comparable,
         problems=tuple(problems),
     )
+
+
+def _epoch_events(job: Job) -> list[dict[str, Any]]:
+    """``Run.epoch_events`` without the batches between them, which take most of the time and are not needed."""
+    try:
+        lines = (job.folder / "events.jsonl").read_bytes().split(b"\n")
+    except OSError:
+        return []
+    events = parse_events(line for line in lines if b'"epoch"' in line and b'"type": "batch"' not in line)
+    last = {(event.get("phase"), event.get("epoch")): event for event in events if event.get("type") == "epoch"}
+    return sorted(last.values(), key=lambda event: (event["phase"], event["epoch"]))
 
 
 def dataset_leak(dataset: Dataset) -> str:
@@ -131,7 +149,7 @@ def _dataset(config: RunConfig | None) -> Dataset | None:
         return None
 
 
-def _best_so_far(epochs: list[tuple[float, float, float]], dataset: Dataset | None) -> Score | None:
+def _best_so_far(epochs: list[tuple[float, ...]], dataset: Dataset | None) -> Score | None:
     n = sum(dataset.counts()["validation"].values()) if dataset else 0
     if not epochs or n == 0:
         return None

@@ -69,12 +69,12 @@ def rename(space: Workspace, name: str, new: str) -> Job:
         job.folder.rename(folder)  # from here on it has the new name, whatever else is interrupted
         if was_baseline:
             set_baseline(space, new)
-        _rename_inside(folder, new)
+        write_name(folder, new)
     return Job(folder)
 
 
-def _rename_inside(folder: Path, name: str) -> None:
-    """Writes a run's name into the files that repeat it; a damaged one is left as it is."""
+def write_name(folder: Path, name: str) -> None:
+    """Writes a run's name into the files that repeat it, card and job; a damaged one is left as it is."""
     with contextlib.suppress(OSError, ValidationError):
         card = ModelCard.model_validate_json((folder / CARD_FILE).read_bytes())
         card.name = name
@@ -108,10 +108,14 @@ def delete(space: Workspace, name: str) -> int:
 
 def freeable(job: Job) -> int:
     """Bytes of checkpoints that a run does not need any more; 0 where it may still go on or never finished."""
-    whole = all((job.folder / file).is_file() for file in (METRICS_FILE, MODEL_FILE))
-    if job.state() is not JobState.DONE or not whole:
+    if job.state() is not JobState.DONE or not is_whole(job):
         return 0
     return disk_use(job.folder).checkpoints
+
+
+def is_whole(job: Job) -> bool:
+    """Whether a run has what it was trained for, its model and its scores."""
+    return all((job.folder / file).is_file() for file in (METRICS_FILE, MODEL_FILE))
 
 
 def free_checkpoints(space: Workspace, name: str) -> int:
@@ -127,7 +131,7 @@ def free_checkpoints(space: Workspace, name: str) -> int:
     with _held(job, "freed of its checkpoints"):
         if job.state() is not JobState.DONE:
             raise JobError(f"{job.name} is not finished, and goes on from its checkpoints. Resume it, or delete it.")
-        if not (job.folder / METRICS_FILE).is_file() or not (job.folder / MODEL_FILE).is_file():
+        if not is_whole(job):
             raise JobError(f"{job.name} lacks its model or scores, so its checkpoints are kept.")
         freed = disk_use(job.folder).checkpoints
         shutil.rmtree(job.folder / CHECKPOINTS, ignore_errors=True)

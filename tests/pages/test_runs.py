@@ -1,15 +1,19 @@
 """The Runs page as Streamlit runs it: table, comparison, baseline, and what is done with a run."""
 
+import io
 import itertools
+import json
 import shutil
 
 import pytest
 
-from dashboard.charts import RUN_COLOURS, RunCurves, run_overlay
+from dashboard.charts import RUN_COLOURS, RunCurves, run_overlay, smoothed
+from dashboard.run_table import ticked_too
 from fer_core.emotions import PALETTES
 from fer_core.jobs import supervisor
 from fer_core.jobs.store import Job
-from fer_core.training import run_folder
+from fer_core.training import run_archive, run_folder
+from fer_core.training.run_archive import export_run
 from fer_core.training.runs import read_config
 from tests.pages.opened import open_page, text_of
 from tests.unit.command_line import call
@@ -57,9 +61,9 @@ def test_every_run_is_a_row_with_its_score_and_data(three):
 
 
 def test_the_finding_names_the_best_run_and_those_that_are_as_good(workspace, dataset, three):
-    assert "fine is best so far (1 more within noise of it): 98.6 % ± " in text_of(open_page("runs"))
+    assert "fine is best so far of 3 runs (1 more within noise of it): 98.6 % ± " in text_of(open_page("runs"))
     run_folder.delete(workspace, "poor")
-    assert "Differences so far are inside noise. Highest is fine: 98.6 %" in text_of(open_page("runs"))
+    assert "Differences of 2 runs so far are inside noise. Highest is fine: 98.6 %" in text_of(open_page("runs"))
     run_folder.delete(workspace, "good")
     assert "fine is the only finished run: 98.6 % ± " in text_of(open_page("runs"))
 
@@ -69,7 +73,7 @@ def test_a_leaky_score_is_not_the_best_one(workspace, three):
     write_finished_run(workspace, "copied", leaky)
     app = open_page("runs")
     assert cells(app).loc["copied", "Dataset"] == "leaky · Leaky · 5 of 7"
-    assert "fine is best so far on faces" in text_of(app)
+    assert "fine is best so far of 3 runs on faces" in text_of(app)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +125,13 @@ def test_the_baseline_stays_first_and_the_others_are_measured_by_it(three):
     assert button(app, "Set as baseline").disabled
 
 
+def test_what_was_gained_on_the_baseline_is_shown_where_the_filter_hides_it(workspace, three):
+    run_folder.set_baseline(workspace, "good")
+    table = cells(open_page("runs", runs_filter="poor"))
+    assert table.index.tolist() == ["poor"]
+    assert table.loc["poor", "vs baseline"].startswith("-54.3 ± ")
+
+
 def test_chosen_runs_are_laid_over_each_other_with_the_settings_that_differ(three):
     app = open_page("runs", compare=["poor", "good"])
     assert app.multiselect(key="compare").value == ["poor", "good"]
@@ -130,6 +141,165 @@ def test_chosen_runs_are_laid_over_each_other_with_the_settings_that_differ(thre
     assert "points on 70 validation images" in text_of(app)
     app.multiselect(key="compare").set_value([]).run()
     assert len(app.dataframe) == 1
+
+
+def test_a_filter_finds_every_word_wherever_it_stands(workspace, three):
+    run_folder.write_notes(workspace.run("good"), run_folder.Notes(tags=["Keep"], note="Less dropout."))
+    app = open_page("runs", runs_filter="keep drop")
+    assert cells(app).index.tolist() == ["good"]
+    assert "good is the only finished run: 97.1 %" in text_of(app)
+    for text, found in (("compact DONE", 3), ("faces clean fine", 1), ("crashed", 0)):
+        app.text_input(key="runs_filter").set_value(text).run()
+        assert len(cells(app)) == found
+    assert "None of 3 runs matches the filter." in text_of(app)
+    assert not app.exception
+
+
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [
+        ("Newest", ["poor", "fine", "good"]),
+        ("Validation", ["poor", "fine", "good"]),
+        ("Time", ["poor", "good", "fine"]),
+        ("Name", ["poor", "fine", "good"]),
+    ],
+)
+def test_runs_are_sorted_as_wished_after_the_baseline(workspace, three, order, names):
+    run_folder.set_baseline(workspace, "poor")
+    assert cells(open_page("runs", runs_sort=order)).index.tolist() == names
+
+
+def test_the_finding_does_not_depend_on_the_order(workspace, three):
+    other = make_dataset(workspace.datasets / "other", {"train": 14, "validation": 63, "test": 7}, seed=3)
+    write_finished_run(workspace, "newest", other, wrong=[0])
+    findings = {open_page("runs", runs_sort=order).subheader[0].value for order in ("Newest", "Validation", "Name")}
+    assert len(findings) == 1
+
+
+def test_a_leaky_score_is_sorted_after_the_clean_ones(workspace, three):
+    sizes = {"train": 14, "validation": 70, "test": 7}
+    leaky = make_dataset(workspace.datasets / "leaky", sizes, leaked={"validation": 5})
+    write_finished_run(workspace, "copied", leaky)
+    assert cells(open_page("runs", runs_sort="Validation")).index.tolist() == ["fine", "good", "poor", "copied"]
+
+
+def test_ticks_are_those_of_the_shown_rows_and_hidden_runs_stay_chosen(three):
+    app = open_page("runs", compare=["poor", "good"], runs_sort="Name")
+    assert app.session_state["runs_table"]["selection"]["rows"] == [1, 2]
+    app.text_input(key="runs_filter").set_value("good").run()
+    assert app.session_state["runs_table"]["selection"]["rows"] == [0]
+    assert app.multiselect(key="compare").value == ["poor", "good"]
+    assert len(app.dataframe) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "ticked", "after"),
+    [
+        (["hidden", "a"], ["a", "b"], ["hidden", "a", "b"]),
+        (["hidden", "a"], [], ["hidden"]),
+        (["b", "a"], ["a", "b"], ["b", "a"]),
+        ([], ["b"], ["b"]),
+    ],
+)
+def test_ticks_change_only_what_the_table_shows(before, ticked, after):
+    assert ticked_too(before, ["a", "b"], ticked) == after
+
+
+def test_fifty_rows_come_at_a_time(workspace, dataset, three):
+    for number in range(50):
+        shutil.copytree(workspace.run("poor"), workspace.runs / f"copy-{number}")
+    app = open_page("runs")
+    assert len(cells(app)) == 50
+    assert "of 53 runs" in text_of(app)
+    button(app, "Show 3 more").click().run()
+    assert len(cells(app)) == 53
+    assert not [found for found in app.button if found.label.startswith("Show")]
+
+
+@pytest.fixture
+def seeds(workspace, dataset):
+    """Three seeds of a recipe, and a run that is none."""
+    for seed, accuracies in ((1, (0.2, 0.4)), (2, (0.3, 0.6, 0.7)), (3, (0.4, 0.8))):
+        changes = [f"seed={seed}"]
+        write_finished_run(
+            workspace, f"wide-{seed}", dataset, wrong=range(10 * seed), changes=changes, accuracies=accuracies
+        )
+    write_finished_run(workspace, "other", dataset, changes=["head_l2=0.1"])
+
+
+def curves(app):
+    return json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
+
+
+def test_seeds_of_a_recipe_are_one_line_of_text_and_of_the_chart(seeds):
+    words = "wide, 3 seeds (1, 2, 3): validation 71.4 % mean, 14.3 standard deviation, 57.1 to 85.7 %, n 70, Clean"
+    app = open_page("runs", compare=["wide-1", "wide-2", "other"])
+    assert words in text_of(app)
+    assert [trace["name"] for trace in curves(app)[:3]] == ["other", "wide-2", "wide-1"]
+    app.toggle(key="seeds_as_one").set_value(True).run()
+    other, wide, band = curves(app)[:3]
+    assert [other["name"], wide["name"]] == ["other", "wide ×3"]
+    assert wide["y"] == pytest.approx([30, 60])
+    assert band["fill"] == "toself"
+    assert band["y"] == pytest.approx([40, 80, 40, 20])
+    app.multiselect(key="compare").set_value(["other"]).run()
+    assert "seeds_as_one" not in [toggle.key for toggle in app.toggle]
+    assert [trace["name"] for trace in curves(app)] == ["other", "other"]
+
+
+def test_smoothing_keeps_what_was_measured_behind(three):
+    app = open_page("runs", compare=["fine"], smoothing="0.5")
+    line, raw = curves(app)[:2]
+    assert line["y"] == pytest.approx([40, (0.25 * 40 + 0.5 * 60) / 0.75, (0.125 * 40 + 0.25 * 60 + 0.5 * 70) / 0.875])
+    assert raw["y"] == pytest.approx([40, 60, 70])
+    assert raw["opacity"] < 0.5
+    app.slider(key="smoothing").set_value(0.0).run()
+    assert len(curves(app)) == 2
+    assert curves(app)[0]["y"] == pytest.approx([40, 60, 70])
+
+
+def test_a_link_that_asks_for_what_there_is_not_opens_the_page(three):
+    app = open_page("runs", compare=["good"], smoothing="7", runs_sort="Colour", seeds_as_one="perhaps")
+    assert app.slider(key="smoothing").value <= 0.95
+    assert app.selectbox(key="runs_sort").value == "Newest"
+    assert cells(app).index.tolist() == ["fine", "good", "poor"]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 0.95])
+def test_smoothing_leaves_a_level_line_alone(weight):
+    assert smoothed([0.5] * 20, weight) == pytest.approx([0.5] * 20)
+    assert smoothed([], weight) == []
+
+
+def test_an_imported_run_is_there_and_chosen(workspace, three):
+    file = io.BytesIO()
+    export_run(Job(workspace.run("good")), file)
+    app = open_page("runs", run="poor")
+    app.file_uploader(key="import-file-0").set_value(("good.zip", file.getvalue(), "application/zip")).run()
+    button(app, "Import it").click().run()
+    assert "There is a model named 'good' already" in text_of(app)
+    app.text_input(key="import-name-0").set_value("theirs").run()
+    button(app, "Import it").click().run()
+    assert not app.exception
+    assert app.selectbox(key="run").value == "theirs"
+    assert app.file_uploader(key="import-file-1").value is None
+    assert cells(app).loc["theirs", "Validation"] == cells(app).loc["good", "Validation"]
+
+
+def test_what_is_no_run_is_refused_in_a_sentence(three):
+    app = open_page("runs")
+    app.file_uploader(key="import-file-0").set_value(("x.zip", b"no zip", "application/zip")).run()
+    button(app, "Import it").click().run()
+    assert "This is no zip file, or a damaged one" in text_of(app)
+    assert len(cells(app)) == 3
+
+
+def test_an_export_is_made_when_it_is_asked_for(workspace, three, monkeypatch):
+    made = []
+    monkeypatch.setattr(run_archive, "export_run", lambda *_, **options: made.append(options))
+    app = open_page("runs", run="good")
+    assert app.get("download_button")[0].proto.label == "Download zip"
+    assert made == []
 
 
 def test_a_link_to_runs_that_are_gone_opens_the_page(three):

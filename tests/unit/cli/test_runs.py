@@ -166,3 +166,37 @@ def test_free_says_what_is_freed(capfd, workspace, two):
     assert "Deleted the checkpoints of a: 1.9 MB freed." in err
     assert not any(workspace.runs.rglob("*.npz"))
     assert "nothing to free" in call(capfd, "runs", "free", "--all")[2]
+
+
+def test_seeds_of_a_recipe_are_told_together(capfd, workspace, dataset):
+    for seed, wrong in ((1, 10), (2, 20), (3, 30)):
+        write_finished_run(workspace, f"wide-{seed}", dataset, wrong=range(wrong), changes=[f"seed={seed}"])
+    words = "wide, 3 seeds (1, 2, 3): validation 71.4 % mean, 14.3 standard deviation, 57.1 to 85.7 %, n 70, Clean"
+    assert call(capfd, "runs", "list")[1].splitlines()[-1] == words
+    assert call(capfd, "runs", "compare", "wide-1", "wide-2", "wide-3")[1].splitlines()[-1] == words
+    for run in json.loads(call(capfd, "runs", "list", "--json")[1]):
+        assert (run["seeds"]["name"], run["seeds"]["seeds"], run["seeds"]["n"]) == ("wide", [1, 2, 3], 70)
+    (group,) = json.loads(call(capfd, "runs", "compare", "wide-1", "wide-2", "--json")[1])["seeds"]
+    assert (group["runs"], group["lowest"], group["highest"]) == (["wide-1", "wide-2"], 50 / 70, 60 / 70)
+
+
+def test_runs_of_other_settings_are_no_seeds(capfd, two):
+    assert "seeds (" not in call(capfd, "runs", "list")[1]
+    assert [run["seeds"] for run in json.loads(call(capfd, "runs", "list", "--json")[1])] == [None, None]
+
+
+def test_export_and_import(capfd, workspace, two, tmp_path):
+    file = tmp_path / "a.zip"
+    assert call(capfd, "runs", "export", "a", "--out", file)[0] == 0
+    small = file.stat().st_size
+    file.unlink()
+    _, out, _ = call(capfd, "runs", "export", "a", "--out", file, "--checkpoints", "--json")
+    assert json.loads(out)["bytes"] == file.stat().st_size > small + 1_900_000
+    code, out, err = call(capfd, "runs", "export", "b", "--out", file)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    code, out, err = call(capfd, "runs", "import", file)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "'a' already" in err
+    _, out, _ = call(capfd, "runs", "import", file, "--name", "c", "--json")
+    assert json.loads(out) == {"name": "c", "folder": str(workspace.run("c")), "left_out": 0}
+    assert "All settings are the same." in call(capfd, "runs", "compare", "a", "c")[1]
