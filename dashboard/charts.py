@@ -205,28 +205,34 @@ def rate_curves(
 
 
 def machine_curves(machine: pd.DataFrame, theme: str, *, phases: Sequence[tuple[str, int]], threads: int) -> go.Figure:
-    """Images a second, cores at work and memory of the process that trains, over the epochs of all phases.
+    """Images a second, cores and memory of the process that trains, use of the GPU, over the epochs of all phases.
 
     Args:
         machine: ``at`` (epochs since the start), ``images_per_second``, ``cpu_percent`` (100 is one core),
-            ``memory_bytes``; NaN where nothing is known.
+            ``memory_bytes``, ``gpu_percent``, ``gpu_memory_bytes``; NaN where nothing is known.
         theme: "light" or "dark".
         phases: Name and number of epochs of each phase.
         threads: Processor threads that the run may use.
     """
-    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06)
-    panels = (
-        (1, "Images/s", machine["images_per_second"], "%{y:,.0f} images/s"),
-        (2, f"Cores of {threads}", machine["cpu_percent"] / 100, "%{y:.1f} cores at work"),
-        (3, "Memory GB", machine["memory_bytes"] / 1e9, "%{y:.2f} GB"),
-    )
-    for row, title, values, shown in panels:
+    panels = [
+        ("Images/s", machine["images_per_second"], "%{y:,.0f} images/s", None),
+        (f"Cores of {threads}", machine["cpu_percent"] / 100, "%{y:.1f} cores at work", 1.05 * threads),
+        ("Memory GB", machine["memory_bytes"] / 1e9, "%{y:.2f} GB", None),
+    ]
+    if machine["gpu_percent"].notna().any():
+        panels += [
+            ("GPU %", machine["gpu_percent"], "GPU %{y:.0f} %", 105),
+            ("GPU GB", machine["gpu_memory_bytes"] / 1e9, "%{y:.1f} GB of the GPU", None),
+        ]
+    figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    for row, (title, values, shown, top) in enumerate(panels, start=1):
         figure.add_scatter(
             x=machine["at"], y=values, row=row, col=1, mode=_mode(machine), connectgaps=True,
             line={"width": 1.6, "color": ACCENT[theme]}, hovertemplate=f"{shown}<extra></extra>",
         )  # fmt: skip
         figure.update_yaxes(title={"text": title, "font": {"size": 12}}, rangemode="tozero", nticks=4, row=row, col=1)
-    figure.update_yaxes(range=[0, 1.05 * threads], row=2, col=1)
+        if top is not None:
+            figure.update_yaxes(range=[0, top], row=row, col=1)
     return _over_epochs(figure, phases, theme)
 
 

@@ -260,6 +260,10 @@ def _machine(run: Run) -> None:
         said.append(f"at most {machine['memory_bytes'].max() / 1e9:.2f} GB of memory")
     else:
         said.append("processor and memory were not recorded")
+    if len(gpu := machine["gpu_percent"].dropna()):
+        said.append(
+            f"GPU at {gpu.iloc[-1]:.0f} %, at most {machine['gpu_memory_bytes'].max() / 1e9:.1f} GB of it taken"
+        )
     told = f"Last: {', '.join(said)}"
     st.plotly_chart(figure, config=charts.CONFIG, key=f"machine-{run.name}", alt=told)
     st.caption(f"{told}.", help="Of the process that trains; other work on this machine is not counted.")

@@ -18,6 +18,7 @@ from fer_core.jobs.event_log import EventLog
 
 BATCH_COLUMNS: Final = (
     "phase", "epoch", "batch", "batches", "loss", "accuracy", "images_per_second", "cpu_percent", "memory_bytes",
+    "gpu_percent", "gpu_memory_bytes",
 )  # fmt: skip
 """Columns of ``RunEvents.batches``; the first six are in every batch event, the others may be missing."""
 
@@ -50,7 +51,7 @@ class RunEvents:
     Attributes:
         epochs: The last ``epoch`` event of every epoch, as it was written.
         batch: The latest ``batch`` event of the epoch that is being trained; None between epochs.
-        batches: float64 ``[N, 9]``, one row per ``batch`` event, see ``BATCH_COLUMNS``; NaN where nothing is known.
+        batches: float64 ``[N, 11]``, one row per ``batch`` event, see ``BATCH_COLUMNS``; NaN where nothing is known.
         changes: Of learning rate and weight decay.
         started: Index of the last phase that began.
     """

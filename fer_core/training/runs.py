@@ -39,6 +39,8 @@ TIME_COLUMNS: Final = ("time", "seconds", "images_per_second")
 
 _MOST_POINTS: Final = 600  # of a line within epochs: more than a screen shows apart
 
+_USE: Final = ("cpu_percent", "memory_bytes", "gpu_percent", "gpu_memory_bytes")
+
 _SCORES: Final = (
     "loss",
     "accuracy",
@@ -251,11 +253,11 @@ class Run:
 
     @cached_property
     def machine(self) -> pd.DataFrame:
-        """What training took: ``at`` (epochs since the start), images_per_second, cpu_percent (100 is one core) and
-        memory_bytes; at most 600 rows, NaN where nothing is known."""
+        """What training took: ``at`` (epochs since the start), images_per_second, cpu_percent (100 is one core),
+        memory_bytes, gpu_percent and gpu_memory_bytes; at most 600 rows, NaN where nothing is known."""
         table = self._within_epochs
         table["images_per_second"] = table["images_per_second"].where(~table["early"])
-        return _thinned(table[["at", "images_per_second", "cpu_percent", "memory_bytes"]])
+        return _thinned(table[["at", "images_per_second", *_USE]])
 
     @property
     def _within_epochs(self) -> pd.DataFrame:

@@ -22,6 +22,51 @@ def test_work_and_memory_of_this_process_are_measured():
     assert use["memory_bytes"] == pytest.approx(psutil.Process(os.getpid()).memory_info().rss, rel=0.1)
 
 
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """NVIDIA's library as a machine with two GPUs answers; ``broken`` makes it fail from then on."""
+    import pynvml
+
+    state = SimpleNamespace(broken=False)
+
+    def answer(values):
+        def ask(gpu):
+            if state.broken:
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+            return values[gpu]
+
+        return ask
+
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 2)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda number: number)
+    rates, memory = (
+        [SimpleNamespace(gpu=90), SimpleNamespace(gpu=60)],
+        [SimpleNamespace(used=3), SimpleNamespace(used=4)],
+    )
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", answer(rates))
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", answer(memory))
+    return state
+
+
+def test_gpus_are_told_of_where_there_are_any_and_a_driver_that_fails_costs_nothing(two_gpus):
+    machine = Machine()
+    use = machine.use()
+    assert (use["gpu_percent"], use["gpu_memory_bytes"]) == (75, 7)
+    two_gpus.broken = True
+    assert set(machine.use()) == {"cpu_percent", "memory_bytes"}
+
+
+def test_without_a_driver_nothing_is_said_of_gpus(monkeypatch):
+    import pynvml
+
+    def missing():
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", missing)
+    assert set(Machine().use()) == {"cpu_percent", "memory_bytes"}
+
+
 class Batches(list):
     def size_of(self, batch):
         return 16
