@@ -16,6 +16,7 @@ from fer_core.jobs.store import Job
 from fer_core.jobs.worker import Worker, work
 from fer_core.training import backend, runs
 from fer_core.training.config import DEFAULT_PRESET, RunConfig, apply_overrides, load_config, read_config
+from fer_core.training.tracking.follow import followed
 from fer_core.workspace import Workspace, check_name, expand
 
 Setting = Annotated[
@@ -25,6 +26,7 @@ Setting = Annotated[
 
 
 def train(
+    context: typer.Context,
     dataset: Annotated[
         str | None, typer.Argument(metavar="DATASET", help="A prepared dataset, by name or path.")
     ] = None,
@@ -48,7 +50,7 @@ def train(
     if resume is not None:
         if dataset or preset or settings or name or allow_leaks:
             raise FerError("--resume goes on with a run's own settings: give no dataset, preset, --set or --name.")
-        _resume(space, Job.open(space.run(resume)), detach=detach, as_json=as_json)
+        _resume(context, space, Job.open(space.run(resume)), detach=detach, as_json=as_json)
         return
     if dataset is None:
         raise FerError("Name a dataset, as `train DATASET`; or a run to go on with, as `train --resume RUN`.")
@@ -72,11 +74,11 @@ def train(
         return
     with progress_bar() as bar, work(space.runs, runs.KIND, name, arguments, listener=bar) as worker:
         runs.write_config(worker.job, config)
-        _train(space, config, data, worker)
+        _train(context, space, config, data, worker)
     _finish(config, data, worker.job, as_json)
 
 
-def _resume(space: Workspace, job: Job, *, detach: bool, as_json: bool) -> None:
+def _resume(context: typer.Context, space: Workspace, job: Job, *, detach: bool, as_json: bool) -> None:
     runs.check_resumable(job)
     config = read_config(job.folder / runs.CONFIG_FILE)
     data = runs.open_dataset(config)
@@ -90,14 +92,15 @@ def _resume(space: Workspace, job: Job, *, detach: bool, as_json: bool) -> None:
         progress_bar() as bar,
         work(parent, runs.KIND, job.name, arguments, listener=bar, resume=True) as worker,
     ):
-        _train(space, config, data, worker)
+        _train(context, space, config, data, worker)
     _finish(config, data, job, as_json)
 
 
-def _train(space: Workspace, config: RunConfig, data: Dataset, worker: Worker) -> None:
+def _train(context: typer.Context, space: Workspace, config: RunConfig, data: Dataset, worker: Worker) -> None:
     """Waits for the device, which one run at a time may use, and trains."""
     lock = worker.wait_for(space.device_lock, "the training run that is on")
     try:
+        context.with_resource(followed(worker.job, config))  # until the command ends, whatever it still does
         worker("Loading TensorFlow", 0, 0)
         backend.load(config.threads)
         worker.emit("device", name=backend.device(), threads=config.threads)

@@ -33,7 +33,7 @@ from fer_core.training.callbacks.sample_board import SampleBoard
 from fer_core.training.callbacks.swap_averages import SwapAverages
 from fer_core.training.callbacks.validation import Validation
 from fer_core.training.checkpoints import BestEpoch, CheckpointState
-from fer_core.training.config import PhaseConfig, RunConfig
+from fer_core.training.config import TRACKING, PhaseConfig, RunConfig
 from fer_core.training.data import TrainingBatches
 from fer_core.training.optimizers import make_optimizer, swap_averages
 from fer_core.training.results import finding, write_results
@@ -294,7 +294,7 @@ def _load_state(folder: Path, config: RunConfig) -> CheckpointState | None:
 
 
 def _hash(config: RunConfig) -> str:
-    return hashlib.sha256(config.to_yaml().encode()).hexdigest()
+    return hashlib.sha256(config.to_yaml(without=TRACKING).encode()).hexdigest()
 
 
 def _read(dataset: Dataset, name: str) -> Split:
