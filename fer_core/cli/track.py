@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 from typing import Annotated
@@ -39,6 +40,7 @@ def track(
         raise FerError(f"{job.name} is no training run.")
     config = read_config(job.folder / CONFIG_FILE)
     if following:
+        os.nice(10)  # training goes first
         follow(job, config, _standard_input_ends)
         return
     if tensorboard or mlflow:

@@ -434,16 +434,15 @@ def check_tracking_uri(uri: Any) -> str:
         return ""
     try:
         parts = urlsplit(uri)
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise PydanticCustomError(
-                "hidden",
-                "be without user, password or token, which would stand in files that are passed on: set "
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, instead",
-            )
-        known = bool(parts.hostname) if parts.scheme in ("http", "https") else _is_local_store(parts)
     except ValueError:
-        known = False
-    if not known:
+        parts = SplitResult("", "", "", "", "")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise PydanticCustomError(
+            "hidden",
+            "be without user, password or token, which would stand in files that are passed on: set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, instead",
+        )
+    if not (parts.hostname if parts.scheme in ("http", "https") else _is_local_store(parts)):
         raise PydanticCustomError(
             "hidden",
             "be the address of a server, as http://localhost:5000, or a file by its absolute path, as "

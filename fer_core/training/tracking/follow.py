@@ -19,6 +19,7 @@ from fer_core.jobs.store import Job, take_lock
 from fer_core.training.config import RunConfig
 from fer_core.training.runs import Run
 from fer_core.training.tracking.epochs import Epoch, EpochLog
+from fer_core.training.tracking.places import check_mlflow, check_tensorboard
 
 PATIENCE_SECONDS: Final = 10.0
 """How long the end of a command waits for its trackers; then they go on without it."""
@@ -27,13 +28,13 @@ _LOOK_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 15.0
 _LOCK: Final = "tracking.lock"
 _LONGEST_REASON: Final = 200  # characters
-_NICENESS: Final = 10  # training goes first
 
 _MLFLOW_SETTINGS: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing calls home
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # we try again ourselves
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # where our JSON goes
 }
 
 
@@ -121,7 +122,6 @@ def follow(job: Job, config: RunConfig, over: Callable[[float], bool]) -> None:
         config: Its settings.
         over: Waits so many seconds; whether the process that trains has ended, or the command that it was.
     """
-    os.nice(_NICENESS)
     ended = False
     while (lock := take_lock(job.folder / _LOCK)) is None:
         ended = over(_LOOK_SECONDS) or ended  # that of the attempt before is sending its last
@@ -197,12 +197,14 @@ def _trackers(job: Job, config: RunConfig) -> dict[str, Callable[[], Tracker]]:
 
 
 def _tensorboard(run: Run) -> Tracker:
+    check_tensorboard()
     from fer_core.training.tracking.tensorboard import TensorBoard
 
     return TensorBoard(run)
 
 
 def _mlflow(run: Run, uri: str) -> Tracker:
+    check_mlflow(uri)
     for name, value in _MLFLOW_SETTINGS.items():
         os.environ.setdefault(name, value)
     from fer_core.training.tracking.mlflow import Mlflow
@@ -227,8 +229,15 @@ def _tell(job: Job, name: str, error: Exception) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what an error says, as a sentence."""
+    """What went wrong as a sentence: in the words of the system or of the connection where it is their error."""
     if isinstance(error, FerError):
         return str(error)
-    text = (str(error).strip().splitlines() or [""])[0][:_LONGEST_REASON].rstrip(" .")
-    return f"{text or type(error).__name__}."
+    text, cause = str(error), error.__cause__ or error.__context__
+    if isinstance(error, OSError):
+        text = error.strerror or text
+    while cause is not None:  # MLflow wraps what requests wraps of what urllib3 wraps
+        if isinstance(cause, OSError) or type(cause).__module__.startswith("urllib3"):
+            text = getattr(cause, "strerror", None) or str(cause)
+        cause = cause.__cause__ or cause.__context__
+    line = (text.strip().splitlines() or [""])[0][:_LONGEST_REASON].rstrip(" .")
+    return f"{line or type(error).__name__}."

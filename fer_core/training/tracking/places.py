@@ -6,6 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
@@ -32,7 +33,7 @@ class MlflowPlace(BaseModel):
         """Its page, where a server has one."""
         if not self.uri.startswith("http"):
             return None
-        return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        return f"{quote(self.uri.rstrip('/'), safe=':/[]')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
 
 def mlflow_place(folder: Path) -> MlflowPlace | None:
@@ -50,13 +51,23 @@ def check_trackable(config: RunConfig) -> None:
         ConfigError: It is not. The message says what to install.
     """
     if config.tensorboard:
-        _check_package("TensorBoard", "tensorboard", "pip install -r requirements-tensorboard.txt", "tensorboard")
+        check_tensorboard()
     if config.mlflow:
-        _check_package("MLflow", "mlflow", "pip install -r requirements-mlflow.txt", "mlflow")
-    if config.mlflow.startswith("sqlite:"):
+        check_mlflow(config.mlflow)
+
+
+def check_tensorboard() -> None:
+    """Raises ConfigError where TensorBoard is not installed."""
+    _check_package("TensorBoard", "tensorboard", "pip install -r requirements-tensorboard.txt", "tensorboard")
+
+
+def check_mlflow(uri: str) -> None:
+    """Raises ConfigError where MLflow, or what it needs to write to such an address, is not installed."""
+    _check_package("MLflow", "mlflow", "pip install -r requirements-mlflow.txt", "mlflow")
+    if uri.startswith("sqlite:"):
         for package in ("sqlalchemy", "alembic"):
             _check_package("What MLflow writes SQLite with", package, "pip install sqlalchemy alembic", "mlflow")
-    if config.mlflow.startswith("file:") and os.environ.get(_ALLOW_FOLDERS, "").lower() not in ("1", "true"):
+    if uri.startswith("file:") and os.environ.get(_ALLOW_FOLDERS, "").lower() not in ("1", "true"):
         raise ConfigError(
             f"MLflow writes to plain folders only where {_ALLOW_FOLDERS}=true is set, since it gives them up: "
             "name a server or a sqlite file in the setting mlflow instead."

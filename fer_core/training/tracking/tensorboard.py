@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.plugins.image import metadata as image_metadata
-from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
@@ -98,10 +97,9 @@ class TensorBoard:
             if epoch.step in self._written:
                 continue
             for point in epoch.batches:
-                self._write(point.step, point.time, scalar_pb("batch/loss", point.loss))
-                self._write(point.step, point.time, scalar_pb("batch/accuracy", point.accuracy))
-            for name, value in epoch.scores.items():
-                self._write(epoch.step, epoch.time, scalar_pb(name, value))
+                scores = {"batch/loss": point.loss, "batch/accuracy": point.accuracy}
+                self._write(point.step, point.time, _scalars(scores))
+            self._write(epoch.step, epoch.time, _scalars(epoch.scores))
             self._written.add(epoch.step)
 
     def _write(self, step: int, when: float, summary: summary_pb2.Summary) -> None:
@@ -109,6 +107,12 @@ class TensorBoard:
 
     def _record(self, event: event_pb2.Event) -> None:
         RecordWriter(self._file).write(event.SerializeToString())
+
+
+def _scalars(scores: Mapping[str, float]) -> summary_pb2.Summary:
+    return summary_pb2.Summary(
+        value=[summary_pb2.Summary.Value(tag=name, simple_value=value) for name, value in scores.items()]
+    )
 
 
 def _image(name: str, file: Path) -> summary_pb2.Summary:
