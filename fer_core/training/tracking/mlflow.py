@@ -77,6 +77,7 @@ class Mlflow:
 
     def finish(self, state: JobState) -> None:
         """Says how the run ended; of a finished one also the scores of its model, and its files."""
+        self._run = Run(self._run.job)  # as it is now
         finished = self._run.status.finished or time.time()
         if state is JobState.DONE:
             self._write_results(finished)

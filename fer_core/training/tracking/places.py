@@ -75,7 +75,8 @@ def check_mlflow(uri: str) -> None:
 
 
 def _check_package(name: str, package: str, install: str, setting: str) -> None:
-    if importlib.util.find_spec(package) is None:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:  # a folder of that name, which happens to lie here, is no package
         raise ConfigError(
             f"{name} is not installed, and the setting {setting} asks for it: {install}, or leave it out."
         )

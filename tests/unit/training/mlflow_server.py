@@ -125,8 +125,8 @@ class MlflowServer:
         return 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": what}
 
     def wait_for(self, known):
-        """Waits until ``known()`` is true, for a minute at most; returns it."""
-        deadline = time.monotonic() + 60
+        """Waits until ``known()`` is true, for two minutes at most; returns it."""
+        deadline = time.monotonic() + 120
         while not (found := known()) and time.monotonic() < deadline:
             time.sleep(0.02)
         return found

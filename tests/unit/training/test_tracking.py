@@ -16,7 +16,7 @@ from fer_core.training.differences import changed_settings, flat, settings_that_
 from fer_core.training.runs import CONFIG_FILE, write_config
 from fer_core.training.tracking import follow as following
 from fer_core.training.tracking.epochs import EpochLog
-from fer_core.training.tracking.follow import follow
+from fer_core.training.tracking.follow import follow, followed
 from fer_core.training.tracking.places import check_trackable, mlflow_place
 from tests.unit.command_line import call
 from tests.unit.runs import write_finished_run
@@ -43,6 +43,7 @@ def quick(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setattr(following, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(following, "PATIENCE_SECONDS", 240.0)  # a busy machine may take its time
 
 
 @pytest.fixture
@@ -110,6 +111,20 @@ def steps(run, name="loss/validation"):
 
 def failures(job):
     return job.events("tracking_failed")
+
+
+def tracked(job):
+    """Whether a process is still writing the run to its trackers."""
+    lock = take_lock(job.folder / "tracking.lock")
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
+def reveal_test(job):
+    file = job.folder / "metrics.json"
+    scores = json.loads(file.read_text())
+    file.write_text(json.dumps(scores | {"test": scores["validation"]}))
 
 
 class Scene:
@@ -247,6 +262,7 @@ def test_mlflow_has_the_whole_run_once_however_often_it_is_sent(job, tmp_path, c
     for _ in range(2):
         code, out, err = call(capfd, "runs", "track", "one", "--mlflow", uri, "--json")
         assert code == 0, err
+        reveal_test(job)
     place = json.loads(out)["mlflow"]
     client = MlflowClient(uri)
     (found,) = client.search_runs([place["experiment_id"]])
@@ -259,6 +275,7 @@ def test_mlflow_has_the_whole_run_once_however_often_it_is_sent(job, tmp_path, c
     assert [point.timestamp for point in history] == [round(1000 * event["time"]) for event in job.events("epoch")]
     (final,) = client.get_metric_history(place["run_id"], "final/validation_accuracy")
     assert final.value == json.loads((job.folder / "metrics.json").read_text())["validation"]["accuracy"]
+    assert found.data.metrics["final/test_images"] == 21  # revealed after the run was sent
     assert found.data.params == {key: str(value) for key, value in flat(settings(job)).items()}
     wanted = {"policy": "leak-free", "leaks": "Clean", "leaks_validation": "Clean", "dataset": "tiny"}
     assert found.data.tags.items() >= {**wanted, "dataset_fingerprint": tiny.info.fingerprint}.items()
@@ -349,6 +366,36 @@ def test_one_process_at_a_time_writes(job, capfd):
         assert "Try again when it has ended" in err
     finally:
         os.close(lock)
+
+
+def test_training_goes_on_where_no_process_can_be_started(job, monkeypatch, capfd):
+    def refuse(*args, **kwargs):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(following.subprocess, "Popen", refuse)
+    trained = []
+    with followed(job, settings(job)):
+        trained.append("without trackers")
+    assert not failures(job)
+    with followed(job, settings(job, "tensorboard=true")):
+        trained.append("with one")
+    assert len(trained) == 2
+    assert [event["reason"] for event in failures(job)] == ["Cannot allocate memory."]
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_what_ends_the_training_passes_and_the_trackers_have_what_was_trained(job):
+    config = settings(job, "tensorboard=true")
+    write_config(job, config)
+
+    def train():
+        with followed(job, config):
+            train_two(job)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert points(tensorboard(job.folder), "loss/validation") == [(1, 1.5), (2, 0.5)]
 
 
 # Wrong calls and settings
@@ -471,6 +518,7 @@ def test_a_run_that_is_killed_and_goes_on_is_whole_in_both_and_has_the_weights_o
     server.mood = "refuse"  # until the run is over
     result = command("never", "train", "--resume=tracked")
     assert result.returncode == 0, result.stderr
+    assert server.wait_for(lambda: not tracked(job))
     assert [event["tracker"] for event in failures(job)] == ["MLflow"]
     assert_same_bits(workspace, "tracked", "plain")
     for board in (open_since.Reload(), tensorboard(job.folder)):
