@@ -21,6 +21,7 @@ from dashboard.components import (
     stop_button,
     theme,
 )
+from dashboard.tracking_line import tracking_line
 from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
@@ -63,6 +64,7 @@ def watch(name: str) -> None:
                 _ended(run)
             _scores(run, dataset)
             _view(run, dataset)
+            tracking_line(run)
 
     live()
 

@@ -27,6 +27,7 @@ from pydantic import BaseModel
 import fer_core
 from fer_core.errors import FerError
 from fer_core.machine import usable_cores
+from fer_core.training.config import TRACKING
 from fer_core.training.weights import WEIGHTS, cache_folder, find
 from fer_core.workspace import Workspace
 
@@ -101,7 +102,8 @@ def examine(workspace: Workspace, requirements: Path = _REQUIREMENTS) -> Report:
     """
     machine = [_processor(), _memory(), _gpu(), _writable(workspace), _disk(workspace)]
     parts = [*_bundled(workspace), _cascade(), _photograph(), _weights(), _opencv()]
-    return Report(checks=[_python(), *machine, *parts, *_packages(requirements)])
+    optional = (_optional(requirements, setting) for setting in TRACKING)
+    return Report(checks=[_python(), *machine, *parts, *_packages(requirements), *optional])
 
 
 def _python() -> Check:
@@ -148,6 +150,19 @@ def _packages(requirements: Path) -> Iterator[Check]:
             yield Check(check=package, status=Status.WARNING, found=f"{found}, tested with {version}", todo=_INSTALL)
         else:
             yield Check(check=package, status=Status.OK, found=found)
+
+
+def _optional(requirements: Path, setting: str) -> Check:
+    """A package that only runs with a setting of its name need; that it is missing is no fault."""
+    file = requirements.with_name(f"requirements-{setting}.txt")
+    package, version = next(iter(pins(file).items()), (setting, None))
+    found, install = installed(package), f"pip install -r {file.name}"
+    if found is None:
+        said = f"not installed; only runs with the setting {setting} need it"
+        return Check(check=package, status=Status.OK, found=said, todo=install)
+    if version and found != version:
+        return Check(check=package, status=Status.WARNING, found=f"{found}, tested with {version}", todo=install)
+    return Check(check=package, status=Status.OK, found=found)
 
 
 def _opencv() -> Check:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from fer_core.cli import data, doctor, evaluate, export, jobs, models, predict, runs, tour, train
+from fer_core.cli import data, doctor, evaluate, export, jobs, models, predict, runs, tour, track, train
 from fer_core.errors import FerError, from_os_error
 from fer_core.jobs.worker import fail_before_work
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data.app, name="data")
+runs.app.command()(track.track)
 app.add_typer(runs.app, name="runs")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")

@@ -22,6 +22,7 @@ from fer_core.training import backend, runs
 from fer_core.training.cluster import JOB_KIND, Cluster
 from fer_core.training.config import DEFAULT_PRESET, RunConfig, apply_overrides, load_config, read_config
 from fer_core.training.runs import Run
+from fer_core.training.tracking.follow import followed
 from fer_core.workspace import Workspace, check_name, expand
 
 Setting = Annotated[
@@ -31,6 +32,7 @@ Setting = Annotated[
 
 
 def train(
+    context: typer.Context,
     dataset: Annotated[
         str | None, typer.Argument(metavar="DATASET", help="A prepared dataset, by name or path.")
     ] = None,
@@ -71,7 +73,7 @@ def train(
         _join(space, cluster, resume or name or "run", dataset, as_json)
         return
     if resume is not None:
-        _resume(space, Job.open(space.run(resume)), cluster, detach=detach, as_json=as_json)
+        _resume(context, space, Job.open(space.run(resume)), cluster, detach=detach, as_json=as_json)
         return
     if dataset is None:
         raise FerError("Name a dataset, as `train DATASET`; or a run to go on with, as `train --resume RUN`.")
@@ -96,11 +98,13 @@ def train(
         return
     with progress_bar() as bar, work(space.runs, runs.KIND, name, arguments, listener=bar) as worker:
         runs.write_config(worker.job, config)
-        config = _train(space, config, data, worker, cluster)
+        config = _train(context, space, config, data, worker, cluster)
     _finish(config, data, worker.job, as_json)
 
 
-def _resume(space: Workspace, job: Job, cluster: Cluster | None, *, detach: bool, as_json: bool) -> None:
+def _resume(
+    context: typer.Context, space: Workspace, job: Job, cluster: Cluster | None, *, detach: bool, as_json: bool
+) -> None:
     runs.check_resumable(job)
     config = read_config(job.folder / runs.CONFIG_FILE)
     data = runs.open_dataset(config)
@@ -115,7 +119,7 @@ def _resume(space: Workspace, job: Job, cluster: Cluster | None, *, detach: bool
         progress_bar() as bar,
         work(parent, runs.KIND, job.name, arguments, listener=bar, resume=True) as worker,
     ):
-        config = _train(space, config, data, worker, cluster)
+        config = _train(context, space, config, data, worker, cluster)
     _finish(config, data, job, as_json)
 
 
@@ -125,7 +129,12 @@ def _refuse_detached(cluster: Cluster | None) -> None:
 
 
 def _train(
-    space: Workspace, config: RunConfig, data: Dataset, worker: Worker, cluster: Cluster | None = None
+    context: typer.Context,
+    space: Workspace,
+    config: RunConfig,
+    data: Dataset,
+    worker: Worker,
+    cluster: Cluster | None = None,
 ) -> RunConfig:
     """Waits for the device, which one run at a time may use, and trains.
 
@@ -134,6 +143,7 @@ def _train(
     """
     lock = worker.wait_for(space.device_lock, "the training run that is on")
     try:
+        context.with_resource(followed(worker.job, config))  # until the command ends, whatever it still does
         with _leaving_others():
             _load(config, worker, cluster)
             if config.precision == "auto":

@@ -12,9 +12,11 @@ import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError
@@ -370,6 +372,18 @@ class RunConfig(_Section):
         title="Devices",
         description="GPUs of this machine that share each batch; empty uses every one, or the processor.",
     )
+    tensorboard: bool = Field(
+        False,
+        title="TensorBoard",
+        description="Also write the run's curves for TensorBoard, into its folder; needs requirements-tensorboard.txt.",
+    )
+    mlflow: str = Field(
+        "",
+        title="MLflow",
+        description="Address of an MLflow server that also gets the run, as http://localhost:5000; empty for none. "
+        "User and password go into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; needs "
+        "requirements-mlflow.txt.",
+    )
     dataset: DatasetReference | None = Field(
         None, title="Dataset", description="What the run trains on; written when it starts."
     )
@@ -378,6 +392,11 @@ class RunConfig(_Section):
         title="Allow leaks",
         description="Train although evaluation photographs are in the training split; the scores then mean little.",
     )
+
+    @field_validator("mlflow", mode="before")
+    @classmethod
+    def _check_mlflow(cls, uri: Any) -> str:
+        return check_tracking_uri(uri)
 
     @field_validator("head")
     @classmethod
@@ -410,6 +429,44 @@ class RunConfig(_Section):
 
 NOT_SETTABLE: Final = ("preset", "title", "description", "dataset", "allow_leaks")
 """Fields that the command writes itself; neither a form nor ``--set`` offers them."""
+
+TRACKING: Final = ("tensorboard", "mlflow")
+"""Fields that change nothing that a run learns, only who else is told of it."""
+
+
+def check_tracking_uri(uri: Any) -> str:
+    """The address of an MLflow server as it is kept; empty for none.
+
+    Raises:
+        PydanticCustomError: It is none that a run can be written to, or it holds a password. The message does not
+            repeat the address, for it would then stand in logs.
+    """
+    uri = "" if uri is None else uri.strip() if isinstance(uri, str) else "?"
+    if not uri:
+        return ""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        parts = SplitResult("", "", "", "", "")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise PydanticCustomError(
+            "hidden",
+            "be without user, password or token, which would stand in files that are passed on: set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, instead",
+        )
+    if not (parts.hostname if parts.scheme in ("http", "https") else _is_local_store(parts)):
+        raise PydanticCustomError(
+            "hidden",
+            "be the address of a server, as http://localhost:5000, or a file by its absolute path, as "
+            "sqlite:////home/me/mlflow.db",
+        )
+    return uri
+
+
+def _is_local_store(parts: SplitResult) -> bool:
+    """Whether it names a store on this machine by an absolute path: a run may go on from another folder."""
+    path = parts.path[1:] if parts.scheme == "sqlite" else parts.path
+    return parts.scheme in ("sqlite", "file") and not parts.netloc and path.startswith("/") and len(path) > 1
 
 
 def list_presets() -> list[str]:
@@ -545,6 +602,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the setting {key!r} is missing."
     expected = first["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should ")
+    if first["type"] == "hidden":  # what was found may be a secret
+        return f"{key} should {expected}."
     if isinstance(first["input"], dict):  # a rule about several settings
         return f"{key or 'the settings'} should {expected}."
     return f"{key}: found {reprlib.repr(first['input'])}, it should {expected}."

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from fer_core.machine import usable_cores
-from fer_core.training.config import NOT_SETTABLE, RunConfig, list_presets, load_preset
+from fer_core.training.config import NOT_SETTABLE, TRACKING, RunConfig, list_presets, load_preset
 
 Value = str | int | float | bool | None
 
@@ -19,10 +19,11 @@ _RECORDED: Final = ("preset", "allow_leaks")
 def flat(config: RunConfig) -> dict[str, Value]:
     """The settings of a run by dotted key, such as ``phases.0.epochs``, in the order of the configuration.
 
-    Left out is what only describes the preset. The dataset is its name and the beginning of its fingerprint.
+    Left out is what only describes the preset, and who else is told of the run. The dataset is its name and the
+    beginning of its fingerprint.
     """
     document = config.model_dump(mode="json")
-    kept = {key: value for key, value in document.items() if key not in NOT_SETTABLE}
+    kept = {key: value for key, value in document.items() if key not in (*NOT_SETTABLE, *TRACKING)}
     recorded = {key: document[key] for key in _RECORDED}
     data = config.dataset
     return {"dataset": f"{data.name} ({data.fingerprint[:8]})" if data else None, **recorded, **dict(_leaves(kept))}

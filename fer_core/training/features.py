@@ -1,8 +1,8 @@
 """What a frozen backbone says of each image, computed once: the head is then trained on it many times faster.
 
 The outcome is the same, to the last bit on a processor that computes an image the same wherever it stands in a batch
-(with AVX-512; others round by where it stands, and so does a GPU): a frozen backbone gives the same answer in every epoch, as
-long as it sees the same image and draws nothing at random itself.
+(with AVX-512; others round by where it stands, and so does a GPU): a frozen backbone gives the same answer in every
+epoch, as long as it sees the same image and draws nothing at random itself.
 """
 
 from __future__ import annotations

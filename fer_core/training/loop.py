@@ -33,7 +33,7 @@ from fer_core.training.callbacks.sample_board import SampleBoard
 from fer_core.training.callbacks.swap_averages import SwapAverages
 from fer_core.training.callbacks.validation import Validation
 from fer_core.training.checkpoints import BestEpoch, CheckpointState
-from fer_core.training.config import PhaseConfig, RunConfig
+from fer_core.training.config import TRACKING, PhaseConfig, RunConfig
 from fer_core.training.data import TrainingBatches
 from fer_core.training.optimizers import make_optimizer, swap_averages
 from fer_core.training.results import finding, write_results
@@ -327,8 +327,8 @@ def _load_state(folder: Path, config: RunConfig) -> CheckpointState | None:
 
 
 def _hash(config: RunConfig) -> str:
-    """Of the settings that are not the usual ones: a setting that is new in this version changes nothing."""
-    said = config.model_dump_json(exclude_defaults=True, exclude={"title", "description"})
+    """Of the settings that change what is learnt, where they are not the usual ones: new ones change nothing."""
+    said = config.model_dump_json(exclude_defaults=True, exclude={"title", "description", *TRACKING})
     return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -22,6 +22,7 @@ from fer_core.jobs.store import Job, JobStatus, list_jobs, write_atomically
 from fer_core.machine import usable_cores
 from fer_core.training.config import DatasetReference, RunConfig, read_config
 from fer_core.training.run_log import BATCH_COLUMNS, Change, RunEvents, read_events
+from fer_core.training.tracking.places import check_trackable
 from fer_core.workspace import Workspace, check_name
 
 if TYPE_CHECKING:
@@ -70,9 +71,10 @@ def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) 
 
     Raises:
         LeakError: Evaluation photographs are in the dataset's training split, and leaks are not allowed.
-        ConfigError: No phase is left.
+        ConfigError: No phase is left, or what the run is to be written to is not installed.
     """
     check_leaks(dataset, allow_leaks=allow_leaks)
+    check_trackable(config)
     phases = [phase for phase in config.phases if config.weights != "none" or phase.trainable != "head"]
     if not phases:
         raise ConfigError(

@@ -64,6 +64,25 @@ def test_a_missing_and_another_version_are_told_apart(workspace, monkeypatch):
     assert "tensorflow" in report.finding
 
 
+@pytest.mark.parametrize("package", ["tensorboard", "mlflow-skinny"])
+@pytest.mark.parametrize(
+    ("version", "status", "found"),
+    [(None, Status.OK, "not installed; only runs with the setting"), ("1.0", Status.WARNING, "1.0, tested with ")],
+)
+def test_what_is_optional_is_no_fault(workspace, monkeypatch, package, version, status, found):
+    real = importlib.metadata.version
+
+    def look(name):
+        return real(name) if name != package else version or _absent(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", look)
+    report = examine(workspace)
+    check = row(report, package)
+    assert (report.usable, check.status) == (True, status)
+    assert check.found.startswith(found)
+    assert check.todo == f"pip install -r requirements-{package.removesuffix('-skinny')}.txt"
+
+
 def test_a_second_opencv_is_a_warning(workspace, monkeypatch):
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "4.14" if name == "opencv-python" else real(name))

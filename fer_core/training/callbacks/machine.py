@@ -8,7 +8,7 @@ import psutil
 
 
 class Machine:
-    """This process and the machine's NVIDIA GPUs, from now on. A look takes some tens of microseconds, more with GPUs."""
+    """This process and the machine's NVIDIA GPUs, from now on. A look takes under a millisecond."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
