@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,8 +14,15 @@ from fer_core.inference.served import check_unused
 from fer_core.jobs.store import Job
 from fer_core.jobs.worker import Worker, work
 from fer_core.training import backend, runs
-from fer_core.training.config import DEFAULT_PRESET, RunConfig, apply_overrides, load_config, read_config
-from fer_core.workspace import Workspace, check_name, expand
+from fer_core.training.config import (
+    DEFAULT_PRESET,
+    RunConfig,
+    absolute_preset,
+    apply_overrides,
+    load_config,
+    read_config,
+)
+from fer_core.workspace import Workspace, check_name
 
 Setting = Annotated[
     list[str],
@@ -110,10 +116,9 @@ def _train(space: Workspace, config: RunConfig, data: Dataset, worker: Worker) -
 
 def _arguments(dataset: str, preset: str, settings: list[str], name: str, allow_leaks: bool) -> list[str]:
     """The command line that does the same from any folder."""
-    preset = str(expand(preset).absolute()) if Path(preset).suffix.lower() in (".yaml", ".yml") else preset
     changes = [part for setting in settings for part in ("--set", setting)]
     leaks = ["--allow-leaks"] if allow_leaks else []
-    return ["train", dataset, "--preset", preset, *changes, "--name", name, *leaks]
+    return ["train", dataset, "--preset", absolute_preset(preset), *changes, "--name", name, *leaks]
 
 
 def _report_start(job: Job, as_json: bool) -> None:

@@ -55,6 +55,19 @@ def device() -> str:
     return keras.distribution.list_devices()[0]
 
 
+def gpu_peak_memory() -> int | None:
+    """Most bytes of a GPU's memory that were in use at once; None without a GPU, or where the backend does not say."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        return None
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: of the machine, or, in the words of any backend, of the GPU."""
     words = f"{type(error).__name__}: {error}"

@@ -295,6 +295,10 @@ class RunConfig(_Section):
     preset: str = Field("", title="Preset", description="Where the settings started from.")
     title: str = Field("", title="Title", description="What the preset is called.")
     description: str = Field("", title="Description", description="One sentence about the preset.")
+    published: str = Field(
+        "", title="Published", description="What accuracy its source states, and that we have not measured it."
+    )
+    made_for_gpu: bool = Field(False, title="Made for a GPU", description="Whether a processor alone takes very long.")
     architecture: Literal["compact", "resnet50v2", "resnet50", "efficientnetv2b0"] = Field(
         "compact", title="Network", description="The network that is trained, without its head."
     )
@@ -395,7 +399,7 @@ class RunConfig(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-NOT_SETTABLE: Final = ("preset", "title", "description", "dataset", "allow_leaks")
+NOT_SETTABLE: Final = ("preset", "title", "description", "published", "made_for_gpu", "dataset", "allow_leaks")
 """Fields that the command writes itself; neither a form nor ``--set`` offers them."""
 
 
@@ -430,6 +434,12 @@ def load_config(name_or_path: str) -> RunConfig:
     config = _read(file)
     # What a run recorded of itself does not carry over to the next one.
     return config.model_copy(update={"preset": config.preset or file.stem, "dataset": None, "allow_leaks": False})
+
+
+def absolute_preset(name_or_path: str) -> str:
+    """What ``load_config`` takes, so that it means the same in any folder."""
+    file = expand(name_or_path)
+    return str(file.absolute()) if file.suffix.lower() in (".yaml", ".yml") else name_or_path
 
 
 def read_config(file: Path) -> RunConfig:

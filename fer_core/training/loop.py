@@ -30,6 +30,7 @@ from fer_core.training.callbacks.plateau import Plateau
 from fer_core.training.callbacks.reporter import Reporter
 from fer_core.training.callbacks.resumable import Number
 from fer_core.training.callbacks.sample_board import SampleBoard
+from fer_core.training.callbacks.speed_notes import SpeedNotes
 from fer_core.training.callbacks.swap_averages import SwapAverages
 from fer_core.training.callbacks.validation import Validation
 from fer_core.training.checkpoints import BestEpoch, CheckpointState
@@ -38,7 +39,9 @@ from fer_core.training.data import TrainingBatches
 from fer_core.training.optimizers import make_optimizer, swap_averages
 from fer_core.training.results import finding, write_results
 from fer_core.training.runs import Run
+from fer_core.training.speeds import Pictures, network_of, remember_run, work_of
 from fer_core.training.weights import locate
+from fer_core.workspace import Workspace
 
 
 def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
@@ -87,6 +90,8 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
             reached = None
         checkpoints.restore(folder, best.phase, best.epoch, model)
         write_results(config, dataset, as_float32(config, model), training, validation, best, worker)
+        pictures = Pictures.of(dataset)
+        remember_run(Workspace.default(), worker.job, network_of(config, pictures.shape), pictures)
         if reached:
             _say_ended_early(f"stopped after {reached.finished} of {config.total_epochs} epochs", worker)
     except Stopped:
@@ -226,6 +231,9 @@ class _Trainer:
             config_hash=_hash(self.config),
         )
         swap = [SwapAverages()] if phase.ema else []
+        pictures = Pictures(len(self.training), len(self.validation), self.training.images.shape[1:])
+        work = work_of(network_of(self.config, pictures.shape), phase)
+        notes = SpeedNotes(work, pictures, reporter, once=material.learner is not self.model)
         self.worker.emit("phase_start", phase=index, name=phase.name, epochs=phase.epochs)
         try:
             material.learner.fit(
@@ -234,7 +242,7 @@ class _Trainer:
                 epochs=phase.epochs,
                 shuffle=False,
                 verbose=0,
-                callbacks=[reporter, *swap, scores, best, events, *deciding, checkpoint, *swap],
+                callbacks=[reporter, *swap, scores, best, events, *deciding, checkpoint, *swap, notes],
             )
         except Exception as error:
             if backend.out_of_memory(error):

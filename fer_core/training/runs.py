@@ -20,7 +20,7 @@ from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, JobStatus, list_jobs, write_atomically
 from fer_core.machine import usable_cores
-from fer_core.training.config import DatasetReference, RunConfig, read_config
+from fer_core.training.config import DatasetReference, PhaseConfig, RunConfig, read_config
 from fer_core.training.run_log import BATCH_COLUMNS, Change, RunEvents, read_events
 from fer_core.workspace import Workspace, check_name
 
@@ -70,7 +70,7 @@ def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) 
         ConfigError: No phase is left.
     """
     check_leaks(dataset, allow_leaks=allow_leaks)
-    phases = [phase for phase in config.phases if config.weights != "none" or phase.trainable != "head"]
+    phases = trained_phases(config)
     if not phases:
         raise ConfigError(
             "All phases train only the head, on a network with random weights: it would learn from noise. "
@@ -80,6 +80,11 @@ def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) 
     threads = config.threads or usable_cores()
     recorded = {"dataset": reference, "threads": threads, "allow_leaks": allow_leaks, "phases": phases}
     return config.model_copy(update=recorded)
+
+
+def trained_phases(config: RunConfig) -> list[PhaseConfig]:
+    """The phases that are trained: without initial weights, those that train only the head are left out."""
+    return [phase for phase in config.phases if config.weights != "none" or phase.trainable != "head"]
 
 
 def open_dataset(config: RunConfig) -> Dataset:
