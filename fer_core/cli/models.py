@@ -182,8 +182,7 @@ def measure(
 ) -> None:
     """Times a few steps of each phase on made-up pictures, so that the time of a run can be told beforehand."""
     from fer_core.data.dataset import Dataset
-    from fer_core.training.measuring import KIND
-    from fer_core.training.speeds import NATIVE, Pictures
+    from fer_core.training.speeds import KIND, NATIVE, Pictures
 
     space = Workspace.default()
     names = [absolute_preset(name) for name in presets or list_presets()]
@@ -216,7 +215,7 @@ def _measure(configs: list[RunConfig], shape: Shape, space: Workspace, worker: W
     from fer_core.training import measuring
     from fer_core.training.measure import stages
 
-    lock = worker.wait_for(space.device_lock, "the training run that is on")
+    lock = worker.wait_for_device(space)
     done, total, problems = 0, sum(len(stages(config)) for config in configs), []
     try:
         for config in configs:
@@ -224,8 +223,8 @@ def _measure(configs: list[RunConfig], shape: Shape, space: Workspace, worker: W
             done += len(stages(config))
     finally:
         os.close(lock)
-    failed = [problem for problem in problems if problem]
-    worker.say(" ".join(failed) or f"Measured {', '.join(config.preset for config in configs)}.")
+    said = {config.preset: problem for config, problem in zip(configs, problems, strict=True) if problem}
+    worker.say(" ".join(said.values()) or f"Measured {', '.join(config.preset for config in configs)}.", **said)
     return problems
 
 

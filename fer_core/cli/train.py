@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fer_core.cli.console import DetachOption, JsonOption, note, print_json, progress_bar
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
-from fer_core.inference.served import check_unused
 from fer_core.jobs.store import Job
 from fer_core.jobs.worker import Worker, work
 from fer_core.training import backend, runs
 from fer_core.training.config import (
     DEFAULT_PRESET,
     RunConfig,
-    absolute_preset,
     apply_overrides,
     load_config,
+    parse_seeds,
     read_config,
 )
-from fer_core.workspace import Workspace, check_name
+from fer_core.workspace import Workspace
 
 Setting = Annotated[
     list[str],
@@ -40,6 +39,10 @@ def train(
     ] = None,
     settings: Setting = [],  # noqa: B006 Typer makes a new list for every call
     name: Annotated[str | None, typer.Option(metavar="RUN", help="What to call the run.")] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="1,2,3", help="Train one run for each seed, called RUN-seed1 and so on, one at a time."),
+    ] = None,
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed.")
     ] = None,
@@ -52,12 +55,17 @@ def train(
     """Trains a network on a prepared dataset, or goes on with a run."""
     space = Workspace.default()
     if resume is not None:
-        if dataset or preset or settings or name or allow_leaks:
-            raise FerError("--resume goes on with a run's own settings: give no dataset, preset, --set or --name.")
+        if dataset or preset or settings or name or allow_leaks or seeds is not None:
+            raise FerError(
+                "--resume goes on with a run's own settings: give no dataset, preset, --set, --seeds or --name."
+            )
         _resume(space, Job.open(space.run(resume)), detach=detach, as_json=as_json)
         return
     if dataset is None:
         raise FerError("Name a dataset, as `train DATASET`; or a run to go on with, as `train --resume RUN`.")
+    each = parse_seeds(seeds) if seeds is not None else []
+    if each and any(setting.partition("=")[0].strip() == "seed" for setting in settings):
+        raise FerError("--seeds and --set seed=... both give the seed: leave one of them out.")
     preset = preset or DEFAULT_PRESET
     config = apply_overrides(load_config(preset), settings)
     data = Dataset.open(space.dataset(dataset))
@@ -67,19 +75,28 @@ def train(
         note(f"Left out: {', '.join(left_out)}. Without initial weights the head would learn from noise.")
     if allow_leaks and data.info.contaminated:
         note(f"{data.name} is leaky, and you allowed it: the run's scores will be too high. The card says so.")
-    name = check_name(name or space.new_name(space.runs, config.preset), "run")
-    check_unused(name, space)
     in_workspace = data.folder == space.datasets / dataset
-    arguments = _arguments(dataset if in_workspace else str(data.folder), preset, settings, name, allow_leaks)
-    if detach:
-        job = runs.create(space, name, config, arguments)
+    where = dataset if in_workspace else str(data.folder)
+    plans = runs.plan(config, where, preset, settings, name or runs.free_name(space, config.preset), each)
+    runs.check_new(space, plans)
+    reports = _start(space, plans) if detach else [_foreground(space, plan, data, as_json) for plan in plans]
+    if as_json:
+        print_json(reports if each else reports[0])
+
+
+def _start(space: Workspace, plans: list[runs.Plan]) -> list[dict[str, Any]]:
+    """Starts all runs in the background, in order; they train one at a time."""
+    jobs = runs.create_all(space, plans)
+    for job in jobs:
         runs.start(job)
-        _report_start(job, as_json)
-        return
-    with progress_bar() as bar, work(space.runs, runs.KIND, name, arguments, listener=bar) as worker:
-        runs.write_config(worker.job, config)
-        _train(space, config, data, worker)
-    _finish(config, data, worker.job, as_json)
+    return [_started(job) for job in jobs]
+
+
+def _foreground(space: Workspace, plan: runs.Plan, data: Dataset, as_json: bool) -> dict[str, Any]:
+    with progress_bar() as bar, work(space.runs, runs.KIND, plan.name, plan.arguments, listener=bar) as worker:
+        runs.write_config(worker.job, plan.config)
+        _train(space, plan.config, data, worker)
+    return _finish(plan.config, data, worker.job, as_json)
 
 
 def _resume(space: Workspace, job: Job, *, detach: bool, as_json: bool) -> None:
@@ -89,7 +106,9 @@ def _resume(space: Workspace, job: Job, *, detach: bool, as_json: bool) -> None:
     runs.check_leaks(data, allow_leaks=config.allow_leaks)
     if detach:
         runs.start(job)
-        _report_start(job, as_json)
+        report = _started(job)
+        if as_json:
+            print_json(report)
         return
     parent, arguments = job.folder.parent, job.spec().arguments
     with (
@@ -97,12 +116,14 @@ def _resume(space: Workspace, job: Job, *, detach: bool, as_json: bool) -> None:
         work(parent, runs.KIND, job.name, arguments, listener=bar, resume=True) as worker,
     ):
         _train(space, config, data, worker)
-    _finish(config, data, job, as_json)
+    report = _finish(config, data, job, as_json)
+    if as_json:
+        print_json(report)
 
 
 def _train(space: Workspace, config: RunConfig, data: Dataset, worker: Worker) -> None:
     """Waits for the device, which one run at a time may use, and trains."""
-    lock = worker.wait_for(space.device_lock, "the training run that is on")
+    lock = worker.wait_for_device(space)
     try:
         worker("Loading TensorFlow", 0, 0)
         backend.load(config.threads)
@@ -114,28 +135,18 @@ def _train(space: Workspace, config: RunConfig, data: Dataset, worker: Worker) -
         os.close(lock)
 
 
-def _arguments(dataset: str, preset: str, settings: list[str], name: str, allow_leaks: bool) -> list[str]:
-    """The command line that does the same from any folder."""
-    changes = [part for setting in settings for part in ("--set", setting)]
-    leaks = ["--allow-leaks"] if allow_leaks else []
-    return ["train", dataset, "--preset", absolute_preset(preset), *changes, "--name", name, *leaks]
+def _started(job: Job) -> dict[str, Any]:
+    note(f"Started {job.name}. Watch it: python -m fer_core runs show {job.name}")
+    return {"run": job.name, "state": str(job.state()), "folder": str(job.folder)}
 
 
-def _report_start(job: Job, as_json: bool) -> None:
-    if as_json:
-        print_json({"run": job.name, "state": str(job.state()), "folder": str(job.folder)})
-    else:
-        note(f"Started {job.name}. Watch it: python -m fer_core runs show {job.name}")
-
-
-def _finish(config: RunConfig, data: Dataset, job: Job, as_json: bool) -> None:
+def _finish(config: RunConfig, data: Dataset, job: Job, as_json: bool) -> dict[str, Any]:
     """Reveals the test result where the recipe does, unless its user ended it before its time, and reports."""
     if config.reveal_test and job.stop_wish() is None:
         from fer_core.cli.evaluate import EvaluationSplit, score
 
         score(str(job.folder), str(data.folder), EvaluationSplit.TEST)
     run = runs.Run(job)
-    if as_json:
-        print_json({"run": run.name, "state": str(run.state), "folder": str(run.folder), "metrics": run.metrics})
-    else:
+    if not as_json:
         typer.echo(f"{run.name}: {run.status.message}")
+    return {"run": run.name, "state": str(run.state), "folder": str(run.folder), "metrics": run.metrics}

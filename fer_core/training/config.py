@@ -24,6 +24,8 @@ DEFAULT_PRESET: Final = "compact"
 
 _PRESETS: Final = Path(__file__).parent / "presets"
 
+_LARGEST_SEED: Final = 2**32 - 1
+
 _BAD_YAML: Final = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 """What PyYAML raises on bad text: it lets through the errors of its own code, such as of an impossible date."""
 
@@ -61,6 +63,12 @@ class AugmentationConfig(_Section):
     def off(self) -> bool:
         """Whether every image stays as it is stored."""
         return not (self.flip or self.rotate or self.shift) and self.scale_min == self.scale_max == 1
+
+
+NO_AUGMENTATION: Final = AugmentationConfig(flip=False, rotate=0, scale_min=1, scale_max=1, shift=0)
+
+STRONG_AUGMENTATION: Final = AugmentationConfig(flip=True, rotate=20, scale_min=0.8, scale_max=1.25, shift=6)
+"""About half as much again as the presets': for few images or many epochs."""
 
 
 class PhaseConfig(_Section):
@@ -359,7 +367,7 @@ class RunConfig(_Section):
     seed: int = Field(
         42,
         ge=0,
-        lt=2**32,
+        le=_LARGEST_SEED,
         title="Seed",
         description="Fixes initial weights, order and augmentation: the same seed and threads repeat a run.",
     )
@@ -397,6 +405,12 @@ class RunConfig(_Section):
     def to_yaml(self) -> str:
         """All settings, defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def with_augmentation(config: RunConfig, augmentation: AugmentationConfig) -> RunConfig:
+    """The same settings with one augmentation in all phases."""
+    phases = [phase.model_copy(update={"augmentation": augmentation}) for phase in config.phases]
+    return config.model_copy(update={"phases": phases})
 
 
 NOT_SETTABLE: Final = ("preset", "title", "description", "published", "made_for_gpu", "dataset", "allow_leaks")
@@ -480,6 +494,22 @@ def apply_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
             raise ConfigError(f"Unknown setting {key!r}.{_hint(key, known) or ' Known: ' + ', '.join(known) + '.'}")
         _assign(document, key, _parse(key, text))
     return _validate(document, "--set")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The seeds of several runs, from text such as ``1, 2, 3``.
+
+    Raises:
+        ConfigError: Some is no seed, or there twice.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    seeds = [int(part) for part in parts if part.isascii() and part.isdigit()]
+    if len(seeds) < len(parts) or len(set(seeds)) < len(seeds) or max(seeds) > _LARGEST_SEED:
+        raise ConfigError(
+            f"Seeds: found {reprlib.repr(text)}, expected whole numbers from 0 to {_LARGEST_SEED} with commas between, "
+            "each once, such as 42 or 1, 2, 3."
+        )
+    return seeds
 
 
 def _assign(document: dict[str, Any], key: str, value: Any) -> None:

@@ -18,8 +18,6 @@ from fer_core.training.config import RunConfig
 from fer_core.training.measure import Request, stages
 from fer_core.training.speeds import Shape
 
-KIND: Final = "measure"
-
 _SPARE: Final = 2**29  # bytes that must stay free: what else runs here must not pay for a measurement
 _LOOK: Final = 0.25  # seconds between looks at the memory and at a wish to stop
 _OUT_OF_MEMORY: Final = ("ResourceExhausted", "RESOURCE_EXHAUSTED", "MemoryError", "OOM when allocating")

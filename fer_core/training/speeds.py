@@ -23,6 +23,9 @@ from fer_core.workspace import Workspace
 
 FILE: Final = "speeds.json"
 
+KIND: Final = "measure"
+"""Of the job that measures."""
+
 Shape = tuple[int, int, int]
 
 NATIVE: Final[Shape] = (48, 48, 1)
