@@ -32,7 +32,9 @@ def preset_cards(dataset: Dataset) -> RunConfig:
     names = sorted(list_presets(), key=lambda name: name != DEFAULT_PRESET)
     if st.session_state.get(_CHOSEN) not in names:
         st.session_state[_CHOSEN] = DEFAULT_PRESET
-    measuring = next((job for job in all_jobs() if job.kind == KIND), None)
+    measured = [job for job in all_jobs() if job.kind == KIND]
+    at_work = [job for job in measured if job.state().alive]
+    measuring = next(iter([*reversed(at_work), *measured]), None)  # the one whose turn it is, else the newest
     if measuring and measuring.state() is not JobState.DONE:
         job_card(measuring)
     speeds, best = read_speeds(Workspace.default()), _best_here()
@@ -46,10 +48,10 @@ def preset_cards(dataset: Dataset) -> RunConfig:
 def _card(preset: RunConfig, dataset: Dataset, speeds: Speeds, best: str, measuring: Job | None) -> None:
     name, chosen = preset.preset, st.session_state[_CHOSEN] == preset.preset
     st.button(
-        f"**{preset.title}**",
+        f"**{preset.title}**" + (" :gray[chosen]" if chosen else ""),
         icon=f":material/radio_button_{'checked' if chosen else 'unchecked'}:",
         type="tertiary",
-        help="Chosen" if chosen else "Choose this recipe",
+        help=None if chosen else "Choose this recipe",
         key=f"preset-{name}",
         on_click=st.session_state.__setitem__,
         args=(_CHOSEN, name),

@@ -168,7 +168,7 @@ def button(app, label):
 
 
 def chosen(app):
-    return [found.label for found in app.button if "checked" in found.icon and "unchecked" not in found.icon]
+    return [found.label for found in app.button if "chosen" in found.label]
 
 
 def test_each_recipe_is_a_card_that_says_what_is_known_and_what_is_missing(squares):
@@ -189,10 +189,10 @@ def test_each_recipe_is_a_card_that_says_what_is_known_and_what_is_missing(squar
 
 def test_a_card_is_chosen_by_its_button_and_the_form_follows(squares):
     app = open_page("train")
-    assert chosen(app) == ["**Compact**"]
+    assert chosen(app) == ["**Compact** :gray[chosen]"]
     assert app.text_input(key="train_name").value == "compact-1"
     app.button(key="preset-resnet50v2").click().run()
-    assert chosen(app) == ["**ResNet50V2**"]
+    assert chosen(app) == ["**ResNet50V2** :gray[chosen]"]
     assert app.text_input(key="train_name").value == "resnet50v2-1"
     assert "--preset resnet50v2" in app.code[0].value
     assert {"Epochs · 1 Head", "Epochs · 2 Fine-tuning"} <= {widget.label for widget in app.number_input}
