@@ -98,7 +98,7 @@ def estimate_words(found: Estimate) -> str:
     if not found.exact:
         words += ", reckoned from another batch size"
     if found.busy:
-        words += ", less when other programs leave this machine alone"
+        words += ", measured while this machine was busy"
     return words[0].upper() + words[1:]
 
 
