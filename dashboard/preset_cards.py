@@ -38,7 +38,7 @@ def preset_cards(dataset: Dataset) -> RunConfig:
     if measuring and measuring.state() is not JobState.DONE:
         job_card(measuring)
     speeds, best = read_speeds(Workspace.default()), _best_here()
-    with st.grid(4, min_column_width=215):
+    with st.grid(4, min_column_width=200):
         for name in names:
             with st.container(border=True, height="stretch", gap="xsmall"):
                 _card(load_preset(name), dataset, speeds, best.get(name, ""), measuring)
@@ -68,7 +68,8 @@ def _card(preset: RunConfig, dataset: Dataset, speeds: Speeds, best: str, measur
 def _time(preset: RunConfig, dataset: Dataset, speeds: Speeds, measuring: Job | None) -> None:
     found = estimate(preset, Pictures.of(dataset), speeds)
     if found is not None:
-        st.markdown(f":material/timer: {estimate_words(found)}")
+        words = estimate_words(found)
+        st.markdown(f":material/timer: {words[0].upper()}{words[1:]}")
     problem = measuring.status().result.get(preset.preset, "") if measuring else ""
     if problem and found is None:
         st.caption(plain(problem))
@@ -99,7 +100,7 @@ def estimate_words(found: Estimate) -> str:
         words += ", reckoned from another batch size"
     if found.busy:
         words += ", measured while this machine was busy"
-    return words[0].upper() + words[1:]
+    return words
 
 
 def _start_measuring(preset: str, dataset: str) -> None:

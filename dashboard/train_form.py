@@ -138,7 +138,7 @@ def _expectation(begin: _Start, overrides: list[str], seeds: list[int], name: st
     except FerError:  # told in full by the button
         return
     found = estimate(config, Pictures.of(dataset), read_speeds(space))
-    time = f"{estimate_words(found)} on this machine" if found else "Its time on this machine is not known yet"
+    time = f"On this machine: {estimate_words(found)}" if found else "Its time on this machine is not known yet"
     if len(seeds) > 1:
         names = ", ".join(plain(f"{name}-seed{seed}") for seed in seeds)
         said.append(f"{len(seeds)} runs, one after the other: {names}")

@@ -209,12 +209,12 @@ def test_time_and_memory_are_reckoned_for_the_dataset_and_the_settings_of_the_fo
     know(workspace, "compact")
     app = open_page("train")
     assert ":material/timer: About 57 min, 1.2 GB" in text_of(app)  # 20 + 4 + 24 epochs of 140 + 1 seconds
-    assert "About 57 min, 1.2 GB on this machine." in text_of(app)
+    assert "On this machine: about 57 min, 1.2 GB." in text_of(app)
     app.number_input(key="set-compact-phases.0.epochs").set_value(2).run()
     assert ":material/timer: About 57 min" in text_of(app)  # the card goes on telling of the recipe
-    assert "About 5 min, 1.2 GB on this machine." in text_of(app)
+    assert "On this machine: about 5 min, 1.2 GB." in text_of(app)
     app.number_input(key="set-compact-phases.0.batch_size").set_value(32).run()
-    assert "About 5 min, reckoned from another batch size on this machine." in text_of(app)
+    assert "On this machine: about 5 min, reckoned from another batch size." in text_of(app)
     app.number_input(key="set-compact-side").set_value(96).run()
     assert "Its time on this machine is not known yet." in text_of(app)
 
