@@ -16,6 +16,7 @@ from dashboard.components import (
     finding,
     leak_badge,
     page_link,
+    plain,
     show_error,
     state_badge,
     stop_button,
@@ -147,7 +148,7 @@ def _view(run: Run, dataset: Dataset | None) -> None:
 
 def _not_begun(run: Run) -> None:
     if run.state is JobState.QUEUED:
-        st.markdown("Another run is on; this one starts by itself when it ends. Stop takes it out of the queue.")
+        st.markdown(f"{plain(run.status.phase)}. It starts by itself. *Stop* takes it out of the queue.")
     elif run.state.alive:
         st.markdown(f"*{run.status.phase or 'Starting worker'}* · the first batches come in about 10 s")
         st.skeleton(height=_HEIGHT - 30)

@@ -7,7 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import streamlit as st
@@ -15,24 +15,31 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dashboard.components import dataset_picker, errors_shown, job_command, leak_badge, page_link, plain, show_error
+from dashboard.preset_cards import estimate_words, preset_cards
+from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
+from fer_core.jobs import device_queue
 from fer_core.training import runs
 from fer_core.training.config import (
-    DEFAULT_PRESET,
+    NO_AUGMENTATION,
     NOT_SETTABLE,
+    STRONG_AUGMENTATION,
     RunConfig,
     apply_overrides,
-    list_presets,
     load_config,
-    load_preset,
+    parse_seeds,
+    with_augmentation,
 )
 from fer_core.training.config import read_config as read_run_config
 from fer_core.training.differences import changed_settings
-from fer_core.training.weights import WEIGHTS, find
+from fer_core.training.estimate import estimate
+from fer_core.training.speeds import Pictures, read_speeds
 from fer_core.workspace import Workspace
 
-MAIN: Final = ("epochs", "batch_size", "learning_rate", "seed")
-"""What is shown at once; the rest waits behind "All settings"."""
+MAIN: Final = ("epochs", "batch_size", "learning_rate")
+"""What is shown at once, besides augmentation and seeds; the rest waits behind "All settings"."""
+
+_AUGMENTATION: Final = {"Usual": None, "None": NO_AUGMENTATION, "Strong": STRONG_AUGMENTATION}
 
 _YAML_VALUES: Final = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # words that are no text there
 
@@ -47,6 +54,7 @@ class _Start:
         shown: The settings that the widgets begin with.
         stem: Of the new run's name.
         key: Of the widgets.
+        strength: Of the augmentation that ``shown`` was given; empty where it is its own.
     """
 
     preset: str
@@ -54,16 +62,15 @@ class _Start:
     shown: RunConfig
     stem: str
     key: str
+    strength: str = ""
 
 
 def train_form(repeat: str = "") -> None:
-    """Preset, dataset, a few settings, all settings, and the primary button.
+    """Dataset, recipe, a few settings, all settings, and the primary button.
 
     Args:
         repeat: Name of a run whose settings the form begins with; otherwise those of a preset.
     """
-    begin = _from_run(repeat) if repeat else None
-    begin = begin or _from_preset()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         dataset = dataset_picker()
         if dataset is None:
@@ -71,49 +78,80 @@ def train_form(repeat: str = "") -> None:
             page_link("data", "Go to Data")
             return
         leak_badge(dataset)
-    overrides = _settings(begin)
-    space = Workspace.default()
-    free = space.new_name(space.runs, begin.stem)
-    name = st.text_input("Name of the run", value=free, key="train_name", max_chars=64)
-    arguments = ["train", str(dataset.folder), "--preset", begin.preset, "--name", name.strip()]
-    for override in overrides:
-        arguments += ["--set", override]
+    begin = (_from_run(repeat) if repeat else None) or _from_preset(dataset)
+    overrides, seeds = _settings(begin)
     allowed, leaky = False, dataset.info.contaminated
     if leaky:
         allowed = st.checkbox(
             "Train although evaluation photographs are in the training data. The scores will say so.",
             key="train_leaks",
         )
-        arguments += ["--allow-leaks"] if allowed else []
     waiting = leaky and not allowed
-    start = st.button(
-        "Start training",
-        type="primary",
-        icon=":material/play_arrow:",
-        disabled=waiting,
-        help="This dataset is leaky: tick the box above to train on it anyway." if waiting else None,
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = _name(runs.free_name(Workspace.default(), begin.stem))
+        start = st.button(
+            "Start training",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=waiting or seeds is None,
+            help="This dataset is leaky: tick the box above to train on it anyway." if waiting else None,
+        )
+    _expectation(begin, overrides, seeds or [], name, dataset)
+    arguments = runs.arguments(
+        str(dataset.folder), begin.preset, overrides, name, allow_leaks=allowed, seeds=seeds or []
     )
     with st.expander("The same as a command", icon=":material/terminal:"):
         st.code(job_command(arguments), language="bash", wrap_lines=True)
     if start:
         with errors_shown():
-            complete = runs.complete(apply_overrides(begin.base, overrides), dataset, allow_leaks=allowed)
-            runs.start(runs.create(space, name.strip(), complete, arguments))
-            st.session_state["started"] = name.strip()  # the picker above stands already: it is set on the next run
-            del st.session_state["train_name"]
-            st.query_params.pop("repeat", None)
-            st.rerun()
+            _start(begin, overrides, seeds or [], name, dataset, allow_leaks=allowed)
 
 
-def _from_preset() -> _Start:
-    names = sorted(list_presets(), key=lambda name: name != DEFAULT_PRESET)
-    preset = st.segmented_control("Preset", names, default=DEFAULT_PRESET, required=True, key="train_preset")
-    config = load_preset(preset)
-    st.markdown(f"**{config.title}** · {config.description}")
-    if config.weights == "imagenet" and find(config.architecture) is None:
-        file = WEIGHTS[config.architecture]
-        st.caption(f"Needs {plain(file.name)}, which is not here yet: it is downloaded once when training starts.")
-    return _Start(preset, config, config, preset, preset)
+def _start(
+    begin: _Start, overrides: list[str], seeds: list[int], name: str, dataset: Dataset, *, allow_leaks: bool
+) -> None:
+    """Starts the runs, all or none, and draws the page anew with the first of them."""
+    space = Workspace.default()
+    config = runs.complete(apply_overrides(begin.base, overrides), dataset, allow_leaks=allow_leaks)
+    plans = runs.plan(config, str(dataset.folder), begin.preset, overrides, name, seeds)
+    for job in runs.create_all(space, plans):
+        runs.start(job)
+    st.session_state["started"] = plans[0].name  # the picker above stands already: it is set on the next run
+    del st.session_state["train_name"]
+    st.query_params.pop("repeat", None)
+    st.rerun()
+
+
+def _name(suggested: str) -> str:
+    """The name of the run: what we suggest for these settings, until somebody types another."""
+    if st.session_state.get("train_name") in (None, "", st.session_state.get("train_suggested")):
+        st.session_state["train_name"] = suggested
+    st.session_state["train_suggested"] = suggested
+    return st.text_input("Name of the run", key="train_name", max_chars=64, width=280).strip()
+
+
+def _expectation(begin: _Start, overrides: list[str], seeds: list[int], name: str, dataset: Dataset) -> None:
+    """What will happen: how long it takes on this machine, how many runs, and behind whom they wait."""
+    space, said = Workspace.default(), []
+    try:
+        config = apply_overrides(begin.base, overrides)
+    except FerError:  # told in full by the button
+        return
+    found = estimate(config, Pictures.of(dataset), read_speeds(space))
+    time = f"On this machine: {estimate_words(found)}" if found else "Its time on this machine is not known yet"
+    if len(seeds) > 1:
+        names = ", ".join(plain(f"{name}-seed{seed}") for seed in seeds)
+        said.append(f"{len(seeds)} runs, one after the other: {names}")
+        time = f"{time}, each" if found else time
+    said.append(time)
+    if line := device_queue.line(space):
+        said.append(f"Queued behind {plain(line[-1].name)} (position {len(line) + 1}); it starts by itself")
+    st.caption(". ".join(said) + ".")
+
+
+def _from_preset(dataset: Dataset) -> _Start:
+    config = preset_cards(dataset)
+    return _Start(config.preset, config, config, config.preset, config.preset)
 
 
 def _from_run(name: str) -> _Start | None:
@@ -137,27 +175,57 @@ def _from_run(name: str) -> _Start | None:
     return _Start(preset, base, shown, re.sub(r"-\d+$", "", name), f"{name}/{config.preset}")
 
 
-def _settings(begin: _Start) -> list[str]:
-    """Widgets for every setting; returns those that differ from the preset, as ``key=value``."""
-    fields = list(_fields(begin.shown))
+def _settings(begin: _Start) -> tuple[list[str], list[int] | None]:
+    """Widgets for every setting.
+
+    Returns:
+        Those that differ from the preset, as ``key=value``; and the seeds where there are several, or None where
+        what was typed are none.
+    """
     base = {key: value for key, _, value in _fields(begin.base)}
-    chosen = {}
-    with st.grid(4, min_column_width=150, vertical_alignment="bottom"):
-        for key, info, value in fields:
+    chosen, single = {}, len(begin.shown.phases) == 1
+    with st.grid(5 if single else 4, min_column_width=140, vertical_alignment="bottom"):
+        for key, info, value in _fields(begin.shown):
             if key.rpartition(".")[2] in MAIN:
                 chosen[key] = _widget(begin, key, info, value, _phase_of(begin.shown, key))
+        begin = _augmented(begin)
+        typed = st.text_input(
+            "Seeds",
+            str(begin.shown.seed),
+            max_chars=200,
+            help="42 for one run; 1, 2, 3 for three that differ in nothing else, which shows how much is chance.",
+            key=f"seeds-{begin.key}",
+        )
+    seeds: list[int] | None = None
+    with errors_shown():
+        seeds = parse_seeds(typed)
+        if len(seeds) == 1:
+            chosen["seed"], seeds = seeds[0], []
     phases = [_phase_of(begin.shown, f"phases.{number}.") for number in range(len(begin.shown.phases))]
     with st.expander("All settings", icon=":material/tune:"):
         groups = dict(zip(("Network", *phases), st.tabs(["Network", *phases]), strict=True))
         grids = {name: group.grid(4, min_column_width=170) for name, group in groups.items()}
-        for key, info, value in fields:
-            if key.rpartition(".")[2] not in MAIN:
+        for key, info, value in _fields(begin.shown):
+            if key.rpartition(".")[2] not in (*MAIN, "seed"):
                 with grids[_phase_of(begin.shown, key) or "Network"]:
                     chosen[key] = _widget(begin, key, info, value)
     changed = [_override(key, value) for key, value in chosen.items() if value != base[key]]
     if changed:
         st.caption("Changed: " + ", ".join(f"`{entry}`" for entry in changed))
-    return changed
+    return changed, seeds
+
+
+def _augmented(begin: _Start) -> _Start:
+    """One control for the augmentation of all phases: the detailed settings then begin with what it says."""
+    strength = st.selectbox(
+        "Augmentation",
+        list(_AUGMENTATION),
+        help="Random changes to training images, in every phase. Usual leaves what the recipe says, which may be none; "
+        "the figures of each are under All settings.",
+        key=f"augmentation-{begin.key}",
+    )
+    chosen = _AUGMENTATION[strength]
+    return begin if chosen is None else replace(begin, shown=with_augmentation(begin.shown, chosen), strength=strength)
 
 
 def _phase_of(config: RunConfig, key: str) -> str:
@@ -192,7 +260,8 @@ def _fields(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, FieldInfo
 def _widget(begin: _Start, key: str, info: FieldInfo, value: Any, phase: str = "") -> Any:
     """The widget that fits a field's type; returns what it holds. Of several phases, the label says which."""
     label = f"{info.title} · {phase}" if phase and len(begin.shown.phases) > 1 else info.title or key
-    options = {"help": info.description, "key": f"set-{begin.key}-{key}"}
+    of = f"{begin.key}-{begin.strength}" if begin.strength and ".augmentation." in key else begin.key
+    options = {"help": info.description, "key": f"set-{of}-{key}"}
     kind = info.annotation
     if typing.get_origin(kind) is typing.Literal:
         choices = list(typing.get_args(kind))

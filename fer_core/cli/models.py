@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fer_core.cli.console import JsonOption, dataset_or_none, note, print_json, progress_bar
+from fer_core.cli.console import (
+    DetachOption,
+    JsonOption,
+    dataset_or_none,
+    note,
+    print_json,
+    progress_bar,
+    start_detached,
+)
 from fer_core.errors import ConfigError, DatasetError, ModelError
 from fer_core.inference.served import IMPORTED, MODEL_FILE, find_model, list_models
-from fer_core.training.config import list_presets, load_preset
+from fer_core.jobs.worker import Worker, work
+from fer_core.training.config import RunConfig, absolute_preset, list_presets, load_config, load_preset
 from fer_core.workspace import Workspace, check_name
 
 if TYPE_CHECKING:
     from fer_core.jobs.progress import Progress
     from fer_core.models.importing import Samples
+    from fer_core.training.speeds import Shape
 
 app = typer.Typer(help="Look at models, import and delete them.", no_args_is_help=True)
 
@@ -158,11 +169,91 @@ def delete(
     note(f"Deleted {name}; {size / 2**20:.1f} MiB are free again.")
 
 
+@app.command()
+def measure(
+    presets: Annotated[
+        list[str] | None, typer.Argument(metavar="[PRESET...]", help="Presets or YAML files; all presets unless told.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="DATASET", help="Whose pictures' size to measure at; 48x48 gray unless told.")
+    ] = None,
+    detach: DetachOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Times a few steps of each phase on made-up pictures, so that the time of a run can be told beforehand."""
+    from fer_core.data.dataset import Dataset
+    from fer_core.training.speeds import KIND, NATIVE, Pictures
+
+    space = Workspace.default()
+    names = [absolute_preset(name) for name in presets or list_presets()]
+    configs = [load_config(name) for name in names]
+    folder = space.dataset(dataset) if dataset else None
+    shape = Pictures.of(Dataset.open(folder)).shape if folder else NATIVE
+    arguments = ["models", "measure", *names, *(["--dataset", str(folder)] if folder else [])]
+    job = space.new_name(space.jobs, KIND)
+    if detach:
+        start_detached(space, KIND, job, arguments, as_json)
+        return
+    with progress_bar() as bar, work(space.jobs, KIND, job, arguments, listener=bar) as worker:
+        problems = _measure(configs, shape, space, worker)
+    found = [_measured(config, shape, problem) for config, problem in zip(configs, problems, strict=True)]
+    if as_json:
+        print_json(found)
+        return
+    for entry in found:
+        for phase in entry["phases"]:
+            rate, memory = phase["images_per_second"], phase["memory_mb"]
+            told = f"{rate:8,.1f} images/s in training, {memory:,} MB" if rate else "not measured"
+            told += ", while other programs kept the machine busy" if phase["busy"] else ""
+            typer.echo(f"{entry['preset']:18} {phase['name']:14} {told}")
+        if entry["problem"]:
+            note(entry["problem"])
+
+
+def _measure(configs: list[RunConfig], shape: Shape, space: Workspace, worker: Worker) -> list[str]:
+    """Waits for the device and measures one recipe after the other; returns what was wrong with each."""
+    from fer_core.training import measuring
+    from fer_core.training.measure import stages
+
+    lock = worker.wait_for_device(space)
+    done, total, problems = 0, sum(len(stages(config)) for config in configs), []
+    try:
+        for config in configs:
+            problems.append(measuring.measure(config, shape, worker, done=done, total=total))
+            done += len(stages(config))
+    finally:
+        os.close(lock)
+    said = {config.preset: problem for config, problem in zip(configs, problems, strict=True) if problem}
+    worker.say(" ".join(said.values()) or f"Measured {', '.join(config.preset for config in configs)}.", **said)
+    return problems
+
+
+def _measured(config: RunConfig, shape: Shape, problem: str = "") -> dict[str, Any]:
+    """What is known of a recipe's speed on this machine."""
+    from fer_core.training.speeds import network_of, read_speeds, work_of
+
+    network, speeds = network_of(config, shape), read_speeds(Workspace.default())
+    phases = []
+    for phase in config.phases:
+        speed = speeds.phase(work_of(network, phase))
+        phases.append(
+            {
+                "name": phase.name,
+                "images_per_second": speed and round(speed.train, 1),
+                "scored_per_second": speed and round(speed.score, 1),
+                "memory_mb": speed and round(speed.memory / 1e6),
+                "busy": speed and speed.busy,
+            }
+        )
+    return {"preset": config.preset, "phases": phases, "problem": problem}
+
+
 def _of_preset(name: str) -> dict[str, Any]:
     from fer_core.training import backend
 
     backend.load()
-    from fer_core.models.architectures import NATIVE, build, count_parameters, set_trainable
+    from fer_core.models.architectures import build, count_parameters, set_trainable
+    from fer_core.training.speeds import NATIVE
 
     config = load_preset(name)
     model = build(config, NATIVE)
@@ -177,8 +268,8 @@ def _of_preset(name: str) -> dict[str, Any]:
         "size_mib": round(counts[0].total * 4 / 2**20, 2),  # float32
         "parameters": counts[0].model_dump(),
         "phases": [
-            {"name": phase.name, "trainable": count.trainable, "non_trainable": count.non_trainable}
-            for phase, count in zip(config.phases, counts, strict=True)
+            {"name": phase.name, "trainable": count.trainable, "non_trainable": count.non_trainable, **speed}
+            for phase, count, speed in zip(config.phases, counts, _measured(config, NATIVE)["phases"], strict=True)
         ],
     }
 

@@ -18,9 +18,11 @@ from types import FrameType
 from typing import Any
 
 from fer_core.errors import FerError, JobError, Stopped, from_os_error
+from fer_core.jobs import device_queue
 from fer_core.jobs.progress import Progress, silent
 from fer_core.jobs.state import StopWish
 from fer_core.jobs.store import Job, JobStatus, take_lock
+from fer_core.workspace import Workspace
 
 JOB_FOLDER = "FER_JOB_FOLDER"
 JOB_LOCK = "FER_JOB_LOCK_FD"
@@ -36,8 +38,10 @@ class Worker:
         self._interrupted = False
         self._heeds_keep_best = False
         self._next_write = 0.0
-        now = time.time()
-        self._status = JobStatus(state="running", pid=os.getpid(), started=now, updated=now)
+        now, before = time.time(), job.status()
+        # Its place in a queue is that of its start, not of the moment at which its process came up.
+        started = before.started if before.state == "starting" and before.started else now
+        self._status = JobStatus(state="running", pid=os.getpid(), started=started, updated=now)
         job.write_status(self._status)
 
     def __call__(self, phase: str, done: int, total: int) -> None:
@@ -95,16 +99,21 @@ class Worker:
             raise KeyboardInterrupt
         self._interrupted = True
 
-    def wait_for(self, lock: Path, what: str) -> int:
-        """Waits as *queued* until ``lock`` is free; returns its descriptor.
+    def wait_for_device(self, space: Workspace) -> int:
+        """Waits as *queued* until the device is free and nobody is before this job; returns the lock's descriptor.
 
         Raises:
             Stopped: The user stopped waiting.
         """
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        while (descriptor := take_lock(lock)) is None:
+        space.device_lock.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            ahead = device_queue.ahead_of(self.job, space)
+            descriptor = None if ahead else take_lock(space.device_lock)
+            if descriptor is not None:
+                break
             self._status.state = "queued"
-            self(f"Waiting for {what}", 0, 0)
+            place = f"behind {ahead[-1].name} (position {len(ahead) + 1})" if ahead else "for the device"
+            self(f"Queued {place}", 0, 0)
             time.sleep(0.5)
         self._status.state = "running"
         self.heartbeat()

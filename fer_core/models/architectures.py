@@ -26,14 +26,10 @@ from fer_core.models.backbones import BACKBONES, FEATURES
 from fer_core.models.detection import SCALES
 from fer_core.models.layers import ChannelAttention, Resize
 from fer_core.training.config import HeadLayer, PhaseConfig, RunConfig, parse_head
+from fer_core.training.speeds import Shape
 
 POOLED: Final = "pooled"
 _RESCALE: Final = "rescale"
-
-Shape = tuple[int, int, int]
-
-NATIVE: Final[Shape] = (48, 48, 1)
-"""Height, width and channels of FER2013, which every preset is made for."""
 
 _SUFFIXES: Final = (".keras", ".h5", ".hdf5")
 

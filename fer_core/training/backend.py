@@ -30,6 +30,8 @@ from fer_core.training.cluster import Cluster
 if TYPE_CHECKING:
     import keras
 
+    from fer_core.training.config import RunConfig
+
 _LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
 
 _SILENT_SECONDS: Final = 30
@@ -265,6 +267,11 @@ def usual_precision() -> str:
     return "mixed_bfloat16" if ability and ability >= (8, 0) else "mixed_float16"
 
 
+def settled(config: RunConfig) -> RunConfig:
+    """Settings with what ``auto`` comes to on this machine."""
+    return config.model_copy(update={"precision": usual_precision()}) if config.precision == "auto" else config
+
+
 def answers(model: keras.Model, batch: NDArray[Any]) -> NDArray[np.float32]:
     """What a network in inference mode says of a batch, computed by this process alone.
 
@@ -421,6 +428,27 @@ def exports() -> bool:
 def has_tensorflow() -> bool:
     """Whether TensorFlow is installed; it is not loaded."""
     return importlib.util.find_spec("tensorflow") is not None
+
+
+def gpu_peak_memory() -> int | None:
+    """Most bytes of the first GPU's memory that were in use at once; None without a GPU."""
+    import keras
+
+    name = keras.backend.backend()
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU"):
+            return None
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    if name == "jax":
+        import jax
+
+        first = jax.local_devices()[0]
+        return None if first.platform == "cpu" else int((first.memory_stats() or {})["peak_bytes_in_use"])
+    import torch
+
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -26,6 +26,8 @@ DEFAULT_PRESET: Final = "compact"
 
 _PRESETS: Final = Path(__file__).parent / "presets"
 
+_LARGEST_SEED: Final = 2**32 - 1
+
 _BAD_YAML: Final = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 """What PyYAML raises on bad text: it lets through the errors of its own code, such as of an impossible date."""
 
@@ -63,6 +65,12 @@ class AugmentationConfig(_Section):
     def off(self) -> bool:
         """Whether every image stays as it is stored."""
         return not (self.flip or self.rotate or self.shift) and self.scale_min == self.scale_max == 1
+
+
+NO_AUGMENTATION: Final = AugmentationConfig(flip=False, rotate=0, scale_min=1, scale_max=1, shift=0)
+
+STRONG_AUGMENTATION: Final = AugmentationConfig(flip=True, rotate=20, scale_min=0.8, scale_max=1.25, shift=6)
+"""About half as much again as the presets': for few images or many epochs."""
 
 
 class PhaseConfig(_Section):
@@ -297,6 +305,10 @@ class RunConfig(_Section):
     preset: str = Field("", title="Preset", description="Where the settings started from.")
     title: str = Field("", title="Title", description="What the preset is called.")
     description: str = Field("", title="Description", description="One sentence about the preset.")
+    published: str = Field(
+        "", title="Published", description="What accuracy its source states, and that we have not measured it."
+    )
+    made_for_gpu: bool = Field(False, title="Made for a GPU", description="Whether a processor alone takes very long.")
     architecture: Literal["compact", "resnet50v2", "resnet50", "efficientnetv2b0"] = Field(
         "compact", title="Network", description="The network that is trained, without its head."
     )
@@ -358,7 +370,7 @@ class RunConfig(_Section):
     seed: int = Field(
         42,
         ge=0,
-        lt=2**32,
+        le=_LARGEST_SEED,
         title="Seed",
         description="Fixes initial weights, order and augmentation: the same seed and threads repeat a run.",
     )
@@ -427,7 +439,16 @@ class RunConfig(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-NOT_SETTABLE: Final = ("preset", "title", "description", "dataset", "allow_leaks")
+def with_augmentation(config: RunConfig, augmentation: AugmentationConfig) -> RunConfig:
+    """The same settings with one augmentation in all phases."""
+    phases = [phase.model_copy(update={"augmentation": augmentation}) for phase in config.phases]
+    return config.model_copy(update={"phases": phases})
+
+
+DESCRIPTIVE: Final = ("title", "description", "published", "made_for_gpu")
+"""Fields that only say what a preset is."""
+
+NOT_SETTABLE: Final = ("preset", *DESCRIPTIVE, "dataset", "allow_leaks")
 """Fields that the command writes itself; neither a form nor ``--set`` offers them."""
 
 TRACKING: Final = ("tensorboard", "mlflow")
@@ -502,6 +523,12 @@ def load_config(name_or_path: str) -> RunConfig:
     return config.model_copy(update={"preset": config.preset or file.stem, "dataset": None, "allow_leaks": False})
 
 
+def absolute_preset(name_or_path: str) -> str:
+    """What ``load_config`` takes, so that it means the same in any folder."""
+    file = expand(name_or_path)
+    return str(file.absolute()) if file.suffix.lower() in (".yaml", ".yml") else name_or_path
+
+
 def read_config(file: Path) -> RunConfig:
     """The ``config.yaml`` of a run, as it was written.
 
@@ -540,6 +567,22 @@ def apply_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
             raise ConfigError(f"Unknown setting {key!r}.{_hint(key, known) or ' Known: ' + ', '.join(known) + '.'}")
         _assign(document, key, _parse(key, text))
     return _validate(document, "--set")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The seeds of several runs, from text such as ``1, 2, 3``.
+
+    Raises:
+        ConfigError: Some is no seed, or there twice.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    seeds = [int(part) for part in parts if part.isascii() and part.isdigit()]
+    if len(seeds) < len(parts) or len(set(seeds)) < len(seeds) or max(seeds) > _LARGEST_SEED:
+        raise ConfigError(
+            f"Seeds: found {reprlib.repr(text)}, expected whole numbers from 0 to {_LARGEST_SEED} with commas between, "
+            "each once, such as 42 or 1, 2, 3."
+        )
+    return seeds
 
 
 def _assign(document: dict[str, Any], key: str, value: Any) -> None:

@@ -30,15 +30,18 @@ from fer_core.training.callbacks.plateau import Plateau
 from fer_core.training.callbacks.reporter import Reporter
 from fer_core.training.callbacks.resumable import Number
 from fer_core.training.callbacks.sample_board import SampleBoard
+from fer_core.training.callbacks.speed_notes import SpeedNotes
 from fer_core.training.callbacks.swap_averages import SwapAverages
 from fer_core.training.callbacks.validation import Validation
 from fer_core.training.checkpoints import BestEpoch, CheckpointState
-from fer_core.training.config import TRACKING, PhaseConfig, RunConfig
+from fer_core.training.config import DESCRIPTIVE, TRACKING, PhaseConfig, RunConfig
 from fer_core.training.data import TrainingBatches
-from fer_core.training.optimizers import make_optimizer, swap_averages
+from fer_core.training.optimizers import compile_phase, swap_averages
 from fer_core.training.results import finding, write_results
 from fer_core.training.runs import Run
+from fer_core.training.speeds import Pictures, network_of, remember_run, work_of
 from fer_core.training.weights import locate
+from fer_core.workspace import Workspace
 
 
 def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
@@ -100,6 +103,8 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
             model = build(config, shape)  # on one device, as the results need it
         checkpoints.restore(folder, best.phase, best.epoch, model)
         write_results(config, dataset, as_float32(config, model), training, validation, best, worker)
+        pictures = Pictures.of(dataset)
+        remember_run(Workspace.default(), worker.job, network_of(config, pictures.shape), pictures)
         if reached:
             _say_ended_early(f"stopped after {reached.finished} of {config.total_epochs} epochs", worker)
     except Stopped:
@@ -179,13 +184,8 @@ class _Trainer:
             back = state.best if not first and self.config.phases[index - 1].restore_best else state
             checkpoints.restore(folder, back.phase, back.epoch, self.model)
         material = self._material(index)
-        optimizer = make_optimizer(phase, len(material.batches))
         learner = material.learner
-        learner.compile(
-            optimizer=optimizer,
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=phase.label_smoothing),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        )
+        compile_phase(learner, phase, len(material.batches))
         learner.optimizer.build(learner.trainable_variables)  # now, so that a checkpoint finds its variables
         if state and first:
             checkpoints.restore(folder, state.phase, state.epoch, self.model, learner.optimizer)
@@ -253,6 +253,10 @@ class _Trainer:
             config_hash=_hash(self.config),
         )
         swap = [SwapAverages()] if phase.ema else []
+        pictures = Pictures(len(self.training), len(self.validation), self.training.images.shape[1:])
+        work = work_of(network_of(self.config, pictures.shape), phase)
+        notes = SpeedNotes(work, pictures, reporter, once=material.learner is not self.model)
+        alone = [notes] if backend.devices() == 1 else []  # what is noted is the speed of one device
         self.worker.emit("phase_start", phase=index, name=phase.name, epochs=phase.epochs)
         try:
             material.learner.fit(
@@ -261,7 +265,7 @@ class _Trainer:
                 epochs=phase.epochs,
                 shuffle=False,
                 verbose=0,
-                callbacks=[reporter, *swap, scores, best, events, *deciding, checkpoint, *swap],
+                callbacks=[reporter, *swap, scores, best, events, *deciding, checkpoint, *swap, *alone],
             )
         except Exception as error:
             if backend.out_of_memory(error):
@@ -328,7 +332,7 @@ def _load_state(folder: Path, config: RunConfig) -> CheckpointState | None:
 
 def _hash(config: RunConfig) -> str:
     """Of the settings that change what is learnt, where they are not the usual ones: new ones change nothing."""
-    said = config.model_dump_json(exclude_defaults=True, exclude={"title", "description", *TRACKING})
+    said = config.model_dump_json(exclude_defaults=True, exclude={*DESCRIPTIVE, *TRACKING})
     return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The optimizer that a phase asks for."""
+"""The optimizer, loss and metric that a phase asks for."""
 
 from __future__ import annotations
 
@@ -66,6 +66,21 @@ def make_optimizer(phase: PhaseConfig, steps_per_epoch: int) -> keras.optimizers
     )
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     return optimizer
+
+
+def compile_phase(model: keras.Model, phase: PhaseConfig, steps_per_epoch: int) -> None:
+    """Gives a network the optimizer, loss and metric of a phase.
+
+    Args:
+        model: From pictures or features to logits; its targets are shares of the classes, ``[N, 7]``.
+        phase: What is asked for.
+        steps_per_epoch: Batches per epoch.
+    """
+    model.compile(
+        optimizer=make_optimizer(phase, steps_per_epoch),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=phase.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
 
 
 def inner(optimizer: Any) -> Any:

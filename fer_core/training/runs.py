@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +23,7 @@ from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, JobStatus, list_jobs, write_atomically
 from fer_core.machine import usable_cores
-from fer_core.training.config import DatasetReference, RunConfig, read_config
+from fer_core.training.config import DatasetReference, PhaseConfig, RunConfig, absolute_preset, read_config
 from fer_core.training.run_log import BATCH_COLUMNS, Change, RunEvents, read_events
 from fer_core.training.tracking.places import check_trackable
 from fer_core.workspace import Workspace, check_name
@@ -75,7 +78,7 @@ def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) 
     """
     check_leaks(dataset, allow_leaks=allow_leaks)
     check_trackable(config)
-    phases = [phase for phase in config.phases if config.weights != "none" or phase.trainable != "head"]
+    phases = trained_phases(config)
     if not phases:
         raise ConfigError(
             "All phases train only the head, on a network with random weights: it would learn from noise. "
@@ -85,6 +88,11 @@ def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) 
     threads = config.threads or usable_cores()
     recorded = {"dataset": reference, "threads": threads, "allow_leaks": allow_leaks, "phases": phases}
     return config.model_copy(update=recorded)
+
+
+def trained_phases(config: RunConfig) -> list[PhaseConfig]:
+    """The phases that are trained: without initial weights, those that train only the head are left out."""
+    return [phase for phase in config.phases if config.weights != "none" or phase.trainable != "head"]
 
 
 def open_dataset(config: RunConfig) -> Dataset:
@@ -137,6 +145,93 @@ def create(space: Workspace, name: str, config: RunConfig, arguments: list[str])
     job = Job.create(space.runs, KIND, name, arguments)
     write_config(job, config)
     return job
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run to be: its name, complete settings, and the command line that does it alone."""
+
+    name: str
+    config: RunConfig
+    arguments: list[str]
+
+
+def arguments(
+    dataset: str,
+    preset: str,
+    settings: Sequence[str],
+    name: str,
+    *,
+    allow_leaks: bool = False,
+    seeds: Sequence[int] = (),
+) -> list[str]:
+    """The command line that trains, the same in any folder.
+
+    Args:
+        dataset: Name in the workspace, or absolute path.
+        preset: A name or a file.
+        settings: As ``key=value``.
+        name: Of the run; of several seeds, what their names begin with.
+        allow_leaks: Whether to train on a leaky dataset.
+        seeds: One run for each; none for a single run with the seed of its settings.
+    """
+    changes = [part for setting in settings for part in ("--set", setting)]
+    several = ["--seeds", ",".join(map(str, seeds))] if seeds else []
+    leaks = ["--allow-leaks"] if allow_leaks else []
+    return ["train", dataset, "--preset", absolute_preset(preset), *changes, "--name", name, *several, *leaks]
+
+
+def plan(
+    config: RunConfig, dataset: str, preset: str, settings: Sequence[str], name: str, seeds: Sequence[int] = ()
+) -> list[Plan]:
+    """The run of that name, or one for each seed, called ``<name>-seed1`` and so on.
+
+    Args:
+        config: From ``complete``.
+        dataset: Like the others, as for ``arguments``.
+        preset: Where the settings started from.
+        settings: Those that differ from it.
+        name: Of the run, or the beginning of names.
+        seeds: None for a single run.
+    """
+    leaks = config.allow_leaks
+    if not seeds:
+        return [Plan(name, config, arguments(dataset, preset, settings, name, allow_leaks=leaks))]
+    plans = []
+    for seed in seeds:
+        own, changed = f"{name}-seed{seed}", [*settings, f"seed={seed}"]
+        alone = arguments(dataset, preset, changed, own, allow_leaks=leaks)
+        plans.append(Plan(own, config.model_copy(update={"seed": seed}), alone))
+    return plans
+
+
+def check_new(space: Workspace, plans: Sequence[Plan]) -> None:
+    """Refuses names before anything is made, so that of several runs none is left half-begun.
+
+    Raises:
+        FerError: One cannot be a folder's, or there is a run or model of that name.
+    """
+    for one in plans:
+        check_unused(check_name(one.name, "run"), space)
+        if (space.runs / one.name).exists():
+            raise JobError(f"There is a run named {one.name!r} already. Choose another name.")
+
+
+def free_name(space: Workspace, stem: str) -> str:
+    """The first ``stem-1``, ``stem-2``, ... that neither a run has, nor the beginning of the runs of several seeds."""
+    taken = {re.sub(r"-seed\d+$", "", folder.name) for folder in space.runs.glob("*")}
+    taken |= {folder.name for folder in space.runs.glob("*")}
+    return next(name for name in (f"{stem}-{number}" for number in itertools.count(1)) if name not in taken)
+
+
+def create_all(space: Workspace, plans: Sequence[Plan]) -> list[Job]:
+    """Makes the folders of all runs, or of none.
+
+    Raises:
+        FerError: See ``check_new``.
+    """
+    check_new(space, plans)
+    return [create(space, one.name, one.config, one.arguments) for one in plans]
 
 
 def write_config(job: Job, config: RunConfig) -> None:

