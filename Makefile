@@ -16,13 +16,15 @@ test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/pages
 	$(BIN)/python -m pytest tests/browser
 
-test-full: test
+# Also with the other backends of Keras, each in an environment without TensorFlow; PyTorch's (`make .venv-torch/.ready`)
+# is large and only used where it is there.
+test-full: test .venv-jax/.ready
 	$(BIN)/python -m pytest tests/full --timeout=1800
 
 # Measures, and fails for no time. FER_REAL_DATA names the folder with the two real archives.
 bench: $(VENV)/.dev
 	tests/ensure_chromium.sh
-	for name in prepare balance training features watching server evaluate_page runs_page; do $(BIN)/python -m benchmarks.$$name --json || exit 1; done
+	for name in prepare balance training features watching watched_training server evaluate_page runs_page; do $(BIN)/python -m benchmarks.$$name --json || exit 1; done
 	$(BIN)/python -m benchmarks.table
 
 lint: $(VENV)/.dev
@@ -41,5 +43,11 @@ $(VENV)/.dev: requirements-dev.txt requirements-tensorboard.txt requirements-mlf
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
+.venv-%/.ready: requirements-%.txt requirements.txt
+	test -x .venv-$*/bin/pip || $(PYTHON) -m venv .venv-$*
+	grep -vE '^(tensorflow|tf2onnx|streamlit|streamlit-webrtc|plotly)==' requirements.txt > .venv-$*/requirements.txt
+	.venv-$*/bin/pip install --quiet --disable-pip-version-check -r .venv-$*/requirements.txt -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache

@@ -80,6 +80,11 @@ class WatchedServer:
         """Resident bytes of the server process."""
         return psutil.Process(self._process.pid).memory_info().rss
 
+    def cpu_seconds(self) -> float:
+        """Processor time that the server has taken so far."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return times.user + times.system
+
     def modules(self) -> set[str]:
         """Names of the modules that the server has loaded."""
         self._modules.unlink(missing_ok=True)

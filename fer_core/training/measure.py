@@ -84,7 +84,8 @@ def main(request: Request) -> None:
     print(next(told), flush=True)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        export_onnx(as_float32(config, model), 1.0, Path(folder) / "model.onnx", images[:_EXPORTED])
+        if backend.exports():
+            export_onnx(as_float32(config, model), 1.0, Path(folder) / "model.onnx", images[:_EXPORTED])
     seconds = begun + time.monotonic() - started
     memory = max(0, peak_memory() - images.nbytes)
     remember(space, NetworkSpeed(network=network, score=score, seconds=seconds, memory=memory))
