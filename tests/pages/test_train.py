@@ -318,7 +318,7 @@ def test_a_name_that_is_taken_by_one_of_several_starts_none(workspace, squares):
     app.text_input(key="seeds-compact").set_value("1, 2").run()
     button(app, "Start training").click().run()
     assert any("There is a run named 'mine-seed2' already" in error.value for error in app.error)
-    assert [folder.name for folder in workspace.runs.iterdir()] == ["mine-seed2"]
+    assert [folder.name for folder in workspace.runs.iterdir() if folder.is_dir()] == ["mine-seed2"]
 
 
 def test_a_run_can_be_queued_while_another_is_on(workspace, squares):
