@@ -106,8 +106,9 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
             model = build(config, shape)  # on one device, as the results need it
         checkpoints.restore(folder, best.phase, best.epoch, model)
         write_results(config, dataset, as_float32(config, model), training, validation, best, worker)
-        pictures = Pictures.of(dataset)
-        remember_run(Workspace.default(), worker.job, network_of(config, pictures.shape), pictures)
+        if not shared:  # what is noted is the speed of one device
+            pictures = Pictures.of(dataset)
+            remember_run(Workspace.default(), worker.job, network_of(config, pictures.shape), pictures)
         if reached:
             _say_ended_early(f"stopped after {reached.finished} of {config.total_epochs} epochs", worker)
     except Stopped:
