@@ -205,7 +205,7 @@ def _settings(begin: _Start) -> tuple[list[str], list[int] | None]:
             chosen["seed"], seeds = seeds[0], []
     phases = [_phase_of(begin.shown, f"phases.{number}.") for number in range(len(begin.shown.phases))]
     with st.expander("All settings", icon=":material/tune:"):
-        groups = dict(zip(("Network", *phases), st.tabs(["Network", *phases]), strict=True))
+        groups = dict(zip(("Network", *phases), st.tabs(["Network", *map(plain, phases)]), strict=True))
         grids = {name: group.grid(4, min_column_width=170) for name, group in groups.items()}
         for key, info, value in _fields(begin.shown):
             if key.rpartition(".")[2] not in (*MAIN, "seed"):
@@ -261,7 +261,7 @@ def _fields(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, FieldInfo
 
 def _widget(begin: _Start, key: str, info: FieldInfo, value: Any, phase: str = "") -> Any:
     """The widget that fits a field's type; returns what it holds. Of several phases, the label says which."""
-    label = f"{info.title} · {phase}" if phase and len(begin.shown.phases) > 1 else info.title or key
+    label = f"{info.title} · {plain(phase)}" if phase and len(begin.shown.phases) > 1 else info.title or key
     of = f"{begin.key}-{begin.strength}" if begin.strength and ".augmentation." in key else begin.key
     options = {"help": info.description, "key": f"set-{of}-{key}"}
     kind = info.annotation
