@@ -15,7 +15,6 @@ from fer_core.jobs.state import JobState
 from fer_core.machine import has_gpu
 from fer_core.training.config import DEFAULT_PRESET, RunConfig, list_presets, load_preset
 from fer_core.training.estimate import Estimate, estimate
-from fer_core.training.runs import list_runs
 from fer_core.training.speeds import KIND, Pictures, Speeds, read_speeds
 from fer_core.training.weights import WEIGHTS, find
 from fer_core.workspace import Workspace
@@ -125,8 +124,8 @@ def _known(preset: RunConfig) -> str:
 def _best_here() -> dict[str, str]:
     """By preset, the best validation score of a finished run in this workspace, in a sentence."""
     best = {}
-    finished = (caching.run_facts(run.folder) for run in list_runs(Workspace.default()))
-    scored = [facts for facts in finished if facts.finished and facts.score and facts.config]
+    known = (summary.facts for summary in caching.catalog().look())
+    scored = [facts for facts in known if facts.finished and facts.score and facts.config]
     for facts in sorted(scored, key=lambda facts: facts.score.accuracy):  # type: ignore[union-attr]
         said = accuracy(facts.score, "validation", facts.leak)  # type: ignore[arg-type]
         best[facts.config.preset] = f"Best here: {said} ({plain(facts.name)})"  # type: ignore[union-attr]

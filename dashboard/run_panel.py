@@ -55,9 +55,9 @@ def watch(name: str) -> None:
                 state_badge(run.state)
                 if dataset := _dataset_of(run):
                     leak_badge(dataset)
-                phase = f" · {run.status.phase}" if run.state.alive else ""
-                on = f" on {run.config.dataset.name}" if run.config.dataset else ""
-                st.caption(f"{run.config.preset}{on}{phase}")
+                phase = f" · {plain(run.status.phase)}" if run.state.alive else ""
+                on = f" on {plain(run.config.dataset.name)}" if run.config.dataset else ""
+                st.caption(f"{plain(run.config.preset)}{on}{phase}")
                 st.space("stretch")
                 if run.state.alive:
                     stop_button(run.job, run.state)

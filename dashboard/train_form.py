@@ -39,6 +39,8 @@ from fer_core.workspace import Workspace
 MAIN: Final = ("epochs", "batch_size", "learning_rate")
 """What is shown at once, besides augmentation and seeds; the rest waits behind "All settings"."""
 
+_OF_MACHINE: Final = ("threads", "precision")
+
 _AUGMENTATION: Final = {"Usual": None, "None": NO_AUGMENTATION, "Strong": STRONG_AUGMENTATION}
 
 _YAML_VALUES: Final = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # words that are no text there
@@ -168,9 +170,9 @@ def _from_run(name: str) -> _Start | None:
     except OSError:  # a link may hold any text, also one too long for a file's name
         show_error("No run has the name that is in this link.")
         return None
-    # What a run records of itself is asked for anew; so are threads, where they are what this machine uses anyway.
-    threads = base.threads if changed is not None and "threads" not in changed else config.threads
-    shown = config.model_copy(update={"dataset": None, "allow_leaks": False, "threads": threads})
+    # What a run records of itself is asked for anew; so is what it records of the machine, where this one is like it.
+    same = {key: getattr(base, key) for key in _OF_MACHINE if changed is not None and key not in changed}
+    shown = config.model_copy(update={"dataset": None, "allow_leaks": False, **same})
     st.markdown(f"Begins with the settings of **{plain(name)}**.")
     return _Start(preset, base, shown, re.sub(r"-\d+$", "", name), f"{name}/{config.preset}")
 
@@ -203,7 +205,7 @@ def _settings(begin: _Start) -> tuple[list[str], list[int] | None]:
             chosen["seed"], seeds = seeds[0], []
     phases = [_phase_of(begin.shown, f"phases.{number}.") for number in range(len(begin.shown.phases))]
     with st.expander("All settings", icon=":material/tune:"):
-        groups = dict(zip(("Network", *phases), st.tabs(["Network", *phases]), strict=True))
+        groups = dict(zip(("Network", *phases), st.tabs(["Network", *map(plain, phases)]), strict=True))
         grids = {name: group.grid(4, min_column_width=170) for name, group in groups.items()}
         for key, info, value in _fields(begin.shown):
             if key.rpartition(".")[2] not in (*MAIN, "seed"):
@@ -259,7 +261,7 @@ def _fields(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, FieldInfo
 
 def _widget(begin: _Start, key: str, info: FieldInfo, value: Any, phase: str = "") -> Any:
     """The widget that fits a field's type; returns what it holds. Of several phases, the label says which."""
-    label = f"{info.title} · {phase}" if phase and len(begin.shown.phases) > 1 else info.title or key
+    label = f"{info.title} · {plain(phase)}" if phase and len(begin.shown.phases) > 1 else info.title or key
     of = f"{begin.key}-{begin.strength}" if begin.strength and ".augmentation." in key else begin.key
     options = {"help": info.description, "key": f"set-{of}-{key}"}
     kind = info.annotation

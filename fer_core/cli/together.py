@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import typer
 
@@ -20,7 +21,8 @@ from fer_core.workspace import Workspace, check_name
 
 def join(space: Workspace, cluster: Cluster, run: str, dataset: str | None, as_json: bool) -> None:
     """Trains as one of several processes, by the settings that the first one tells; keeps nothing but a log."""
-    name = check_name(space.new_name(space.jobs, f"{run}-process{cluster.process}"), "job")
+    stem = f"{Path(run).name[:40]}-process{cluster.process}"  # a run may also be given by its path
+    name = check_name(space.new_name(space.jobs, stem), "job")
     arguments = ["train", *([dataset] if dataset else []), "--hosts", "...", "--process-id", str(cluster.process)]
     given = Dataset.open(space.dataset(dataset)) if dataset else None
     with progress_bar() as bar, work(space.jobs, JOB_KIND, name, arguments, listener=bar) as worker, leaving_others():

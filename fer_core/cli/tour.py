@@ -7,14 +7,18 @@ import time
 from typing import Final
 
 from fer_core.cli.console import DetachOption, JsonOption, note, print_json, progress_bar, start_detached
+from fer_core.data.dataset import Dataset
 from fer_core.errors import JobError, Stopped
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState, summary
 from fer_core.jobs.store import Job
 from fer_core.jobs.worker import Worker, work
+from fer_core.training import runs
+from fer_core.training.config import apply_overrides, load_preset
 from fer_core.workspace import Workspace
 
 DATASET: Final = "demo"
+PRESET: Final = "compact"
 EPOCHS: Final = 10
 BATCH_SIZE: Final = 16
 
@@ -49,11 +53,12 @@ def _prepare_demo(space: Workspace, worker: Worker) -> None:
 
 
 def _train_demo(space: Workspace, worker: Worker) -> Job:
-    name = space.new_name(space.runs, "demo")
+    name, data = space.new_name(space.runs, "demo"), Dataset.open(space.datasets / DATASET)
     # Some 450 training images: small batches give the optimizer enough steps.
-    settings = ["--set", f"phases.0.epochs={EPOCHS}", "--set", f"phases.0.batch_size={BATCH_SIZE}"]
-    arguments = ["train", str(space.datasets / DATASET), "--preset", "compact", "--name", name, *settings]
-    run = supervisor.launch(space.runs, "train", name, arguments)
+    settings = [f"phases.0.epochs={EPOCHS}", f"phases.0.batch_size={BATCH_SIZE}"]
+    config = runs.complete(apply_overrides(load_preset(PRESET), settings), data)
+    (run,) = runs.create_all(space, runs.plan(config, str(data.folder), PRESET, settings, name))
+    runs.start(run)
     try:
         while run.lock_held():
             status = run.status()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -36,7 +37,6 @@ Setting = Annotated[
 
 
 def train(
-    context: typer.Context,
     dataset: Annotated[
         str | None, typer.Argument(metavar="DATASET", help="A prepared dataset, by name or path.")
     ] = None,
@@ -83,7 +83,7 @@ def train(
         together.join(space, cluster, resume or name or "run", dataset, as_json)
         return
     if resume is not None:
-        _resume(context, space, Job.open(space.run(resume)), cluster, detach=detach, as_json=as_json)
+        _resume(space, Job.open(space.run(resume)), cluster, detach=detach, as_json=as_json)
         return
     if dataset is None:
         raise FerError("Name a dataset, as `train DATASET`; or a run to go on with, as `train --resume RUN`.")
@@ -103,10 +103,7 @@ def train(
     where = dataset if in_workspace else str(data.folder)
     plans = runs.plan(config, where, preset, settings, name or runs.free_name(space, config.preset), each)
     runs.check_new(space, plans)
-    if detach:
-        reports = _start(space, plans)
-    else:
-        reports = [_foreground(context, space, plan, data, cluster, as_json) for plan in plans]
+    reports = _start(space, plans) if detach else [_foreground(space, plan, data, cluster, as_json) for plan in plans]
     if as_json:
         print_json(reports if each else reports[0])
 
@@ -120,17 +117,16 @@ def _start(space: Workspace, plans: list[runs.Plan]) -> list[dict[str, Any]]:
 
 
 def _foreground(
-    context: typer.Context, space: Workspace, plan: runs.Plan, data: Dataset, cluster: Cluster | None, as_json: bool
+    space: Workspace, plan: runs.Plan, data: Dataset, cluster: Cluster | None, as_json: bool
 ) -> dict[str, Any]:
-    with progress_bar() as bar, work(space.runs, runs.KIND, plan.name, plan.arguments, listener=bar) as worker:
-        runs.write_config(worker.job, plan.config)
-        config = _train(context, space, plan.config, data, worker, cluster)
-    return _finish(config, data, worker.job, as_json)
+    with contextlib.ExitStack() as trackers:
+        with progress_bar() as bar, work(space.runs, runs.KIND, plan.name, plan.arguments, listener=bar) as worker:
+            runs.write_config(worker.job, plan.config)
+            config = _train(space, plan.config, data, worker, cluster, trackers)
+        return _finish(config, data, worker.job, as_json)
 
 
-def _resume(
-    context: typer.Context, space: Workspace, job: Job, cluster: Cluster | None, *, detach: bool, as_json: bool
-) -> None:
+def _resume(space: Workspace, job: Job, cluster: Cluster | None, *, detach: bool, as_json: bool) -> None:
     runs.check_resumable(job)
     config = read_config(job.folder / runs.CONFIG_FILE)
     data = runs.open_dataset(config)
@@ -142,32 +138,38 @@ def _resume(
             print_json(report)
         return
     parent, arguments = job.folder.parent, job.spec().arguments
-    with (
-        progress_bar() as bar,
-        work(parent, runs.KIND, job.name, arguments, listener=bar, resume=True) as worker,
-    ):
-        config = _train(context, space, config, data, worker, cluster)
-    report = _finish(config, data, job, as_json)
+    with contextlib.ExitStack() as trackers:
+        with progress_bar() as bar, work(parent, runs.KIND, job.name, arguments, listener=bar, resume=True) as worker:
+            config = _train(space, config, data, worker, cluster, trackers)
+        report = _finish(config, data, job, as_json)
     if as_json:
         print_json(report)
 
 
 def _train(
-    context: typer.Context,
     space: Workspace,
     config: RunConfig,
     data: Dataset,
     worker: Worker,
     cluster: Cluster | None,
+    trackers: contextlib.ExitStack,
 ) -> RunConfig:
     """Waits for the device, which one run at a time may use, and trains.
+
+    Args:
+        space: Where the device's lock is.
+        config: Complete settings of the run.
+        data: What it trains on.
+        worker: The run's job.
+        cluster: The processes that train together, if there are several.
+        trackers: Follow the run until this is closed, so that they also get what comes after the training.
 
     Returns:
         The settings, with what was chosen on this machine.
     """
     lock = worker.wait_for_device(space)
     try:
-        context.with_resource(followed(worker.job, config))  # until the command ends, whatever it still does
+        trackers.enter_context(followed(worker.job, config))
         with together.leaving_others():
             together.load(config, worker, cluster)
             config = backend.settled(config)

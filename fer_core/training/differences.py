@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from fer_core.machine import usable_cores
+from fer_core.machine import has_gpu, usable_cores
 from fer_core.training.config import NOT_SETTABLE, TRACKING, RunConfig, list_presets, load_preset
 
 Value = str | int | float | bool | None
@@ -58,7 +58,8 @@ def settings_that_differ(configs: Mapping[str, RunConfig]) -> dict[str, dict[str
 def changed_settings(config: RunConfig) -> dict[str, Value] | None:
     """How a run's settings differ from the preset that it names, by dotted key.
 
-    The number of threads counts only where it is not the one that this machine would use anyway.
+    What a run records of the machine, its threads and precision, counts only where this machine would not choose the
+    same: with a GPU, which precision that would be is not known without a training framework.
 
     Returns:
         None where ``--set`` cannot express it: the preset is not one of ours, or has other phases.
@@ -72,6 +73,8 @@ def changed_settings(config: RunConfig) -> dict[str, Value] | None:
     changed = {key: value for key, value in after.items() if value != before[key]}
     if preset.threads is None and changed.get("threads") == usable_cores():
         del changed["threads"]
+    if preset.precision == "auto" and changed.get("precision") == "float32" and not has_gpu():
+        del changed["precision"]
     return changed
 
 

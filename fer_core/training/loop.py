@@ -7,9 +7,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import keras
+import yaml
 from numpy.typing import NDArray
 
 from fer_core.data.dataset import Dataset, Split
@@ -42,6 +43,8 @@ from fer_core.training.runs import Run
 from fer_core.training.speeds import Pictures, network_of, remember_run, work_of
 from fer_core.training.weights import locate
 from fer_core.workspace import Workspace
+
+_LATER_SETTINGS: Final = {"published", "made_for_gpu", "devices", *TRACKING}
 
 
 def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
@@ -103,8 +106,9 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
             model = build(config, shape)  # on one device, as the results need it
         checkpoints.restore(folder, best.phase, best.epoch, model)
         write_results(config, dataset, as_float32(config, model), training, validation, best, worker)
-        pictures = Pictures.of(dataset)
-        remember_run(Workspace.default(), worker.job, network_of(config, pictures.shape), pictures)
+        if not shared:  # what is noted is the speed of one device
+            pictures = Pictures.of(dataset)
+            remember_run(Workspace.default(), worker.job, network_of(config, pictures.shape), pictures)
         if reached:
             _say_ended_early(f"stopped after {reached.finished} of {config.total_epochs} epochs", worker)
     except Stopped:
@@ -322,7 +326,7 @@ def _deciding(
 
 def _load_state(folder: Path, config: RunConfig) -> CheckpointState | None:
     state = checkpoints.load_state(folder)
-    if state and state.config_hash != _hash(config):
+    if state and state.config_hash not in (_hash(config), _former_hash(config)):
         raise JobError(
             f"{folder.parent / 'config.yaml'} was changed after training began, so the run cannot go on. "
             "Undo the change, or start a new run with it."
@@ -333,6 +337,13 @@ def _load_state(folder: Path, config: RunConfig) -> CheckpointState | None:
 def _hash(config: RunConfig) -> str:
     """Of the settings that change what is learnt, where they are not the usual ones: new ones change nothing."""
     said = config.model_dump_json(exclude_defaults=True, exclude={*DESCRIPTIVE, *TRACKING})
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _former_hash(config: RunConfig) -> str:
+    """What ``_hash`` was while it was taken of all settings that there were then: such runs go on, too."""
+    document = config.model_dump(mode="json", exclude=_LATER_SETTINGS)
+    said = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -63,6 +63,8 @@ def main(request: Request) -> None:
     busy = os.getloadavg()[0] > _BUSY * usable_cores()
     told = iter(stages(config))
     print(next(told), flush=True)
+    # Before `auto` is settled, as the estimate asks: a GPU may be there that the framework cannot use.
+    network = network_of(config, request.shape)
     backend.load(config.threads)
     config = backend.settled(config)
     import keras
@@ -71,7 +73,7 @@ def main(request: Request) -> None:
     from fer_core.models.export import as_float32, export_onnx
 
     keras.utils.set_random_seed(config.seed)
-    model, network = build(config, request.shape), network_of(config, request.shape)
+    model = build(config, request.shape)
     begun = time.time() - psutil.Process().create_time()
     largest = max(phase.batch_size for phase in config.phases)
     images = _pictures(largest, request.shape)

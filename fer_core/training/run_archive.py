@@ -126,7 +126,7 @@ def import_run(space: Workspace, source: Path | IO[bytes], name: str = "") -> Im
     """Takes in a run that ``export_run`` wrote, here or elsewhere.
 
     A run that was at work when it was exported is stopped here. Where the workspace holds the dataset that it was
-    trained on, by its content, it is told of that one.
+    trained on, by its content, it is told of that one. It is sent to no MLflow server any more.
 
     Args:
         space: Where to.
@@ -299,9 +299,10 @@ def _settle(folder: Path, space: Workspace) -> None:
         status.message = "It was not finished when it was exported. Resume it to go on from its checkpoints."
     job.write_status(status)
     config = read_config(folder / CONFIG_FILE)
+    config.mlflow = ""  # a stranger does not choose a server that gets our scores, and our password with them
     if config.dataset and (here := _same_dataset(config, space)):
         config.dataset.path, config.dataset.name = str(here.folder), here.name
-        write_config(job, config)
+    write_config(job, config)
 
 
 def _same_dataset(config: RunConfig, space: Workspace) -> Dataset | None:

@@ -318,7 +318,7 @@ def test_a_name_that_is_taken_by_one_of_several_starts_none(workspace, squares):
     app.text_input(key="seeds-compact").set_value("1, 2").run()
     button(app, "Start training").click().run()
     assert any("There is a run named 'mine-seed2' already" in error.value for error in app.error)
-    assert [folder.name for folder in workspace.runs.iterdir()] == ["mine-seed2"]
+    assert [folder.name for folder in workspace.runs.iterdir() if folder.is_dir()] == ["mine-seed2"]
 
 
 def test_a_run_can_be_queued_while_another_is_on(workspace, squares):
@@ -342,3 +342,20 @@ def test_a_run_can_be_queued_while_another_is_on(workspace, squares):
         assert supervisor.stop(second, grace=60) is JobState.STOPPED
     finally:
         os.close(lock)
+
+
+def test_names_that_a_stranger_chose_are_shown_letter_by_letter(job):
+    image = "![seen](http://host.example/seen.png)"
+    config = Run(job).config
+    named = [phase.model_copy(update={"name": image}) for phase in config.phases]
+    config = config.model_copy(update={"preset": image, "phases": named})
+    config.dataset.name = image
+    runs.write_config(job, config)
+    app = open_page("train", run="long")
+    assert not app.exception
+    assert f"{image} on {image}" in text_of(app)
+    repeated = open_page("train", repeat="long")
+    assert any("seen.png" in tab.label for tab in repeated.tabs)
+    said = [part.value for page in (app, repeated) for part in (*page.markdown, *page.caption)]
+    said += [part.label for part in (*repeated.tabs, *repeated.number_input)]
+    assert not [text for text in said if image in text]

@@ -1,5 +1,6 @@
 """``train``, ``runs`` and ``models`` as typed at a terminal."""
 
+import contextlib
 import json
 import os
 import sys
@@ -7,6 +8,7 @@ import time
 
 import pytest
 
+from fer_core.errors import FerError
 from fer_core.jobs import device_queue
 from fer_core.jobs.state import JobState, StopWish
 from fer_core.jobs.store import Job, take_lock
@@ -202,3 +204,36 @@ def test_weights_that_cannot_be_downloaded_are_named_with_their_place(workspace,
     assert "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5" in last
     assert "into the folder" in last
     assert "--set weights=none" in last
+
+
+def test_the_trackers_of_a_seed_end_before_the_next_seed_begins(workspace, tiny, fer, monkeypatch):
+    from fer_core.cli import train
+    from fer_core.training import backend, loop
+
+    said = []
+
+    @contextlib.contextmanager
+    def followed(job, config):
+        said.append(f"{job.name} begins")
+        yield
+        said.append(f"{job.name} ends, {job.state()}")
+
+    monkeypatch.setattr(train, "followed", followed)
+    monkeypatch.setattr(train, "_export_with_tensorflow", lambda worker: None)
+    monkeypatch.setattr(backend, "load", lambda *_: None)
+    monkeypatch.setattr(loop, "train", lambda *_: None)
+    assert fer("train", "tiny", "--seeds=1,2", "--name=mine")[0] == 0
+    assert said == [f"mine-seed{seed} {what}" for seed in (1, 2) for what in ("begins", "ends, done")]
+
+
+@pytest.mark.parametrize("run", [["--resume=/some/where/mine"], ["tiny", f"--name={'x' * 64}"]])
+def test_a_process_of_a_cluster_has_a_job_whatever_the_run_is_called(workspace, tiny, fer, monkeypatch, run):
+    from fer_core.training import backend
+
+    def refuse(*_):
+        raise FerError("no peers")
+
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(backend, "load", refuse)
+    code, _, err = fer("train", *run, "--hosts=a:1,b", "--process-id=1")
+    assert (code, err.strip().splitlines()[-1]) == (2, "no peers")

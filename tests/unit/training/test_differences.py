@@ -8,6 +8,7 @@ from fer_core.errors import FerError
 from fer_core.evaluation.compare import PairedDifference
 from fer_core.jobs.store import Job
 from fer_core.machine import usable_cores
+from fer_core.training import differences
 from fer_core.training.comparison import compare_runs, why_not_compared
 from fer_core.training.config import PhaseConfig, apply_overrides, load_preset
 from fer_core.training.differences import changed_settings, settings_that_differ
@@ -45,10 +46,18 @@ def test_a_setting_that_one_run_lacks_is_listed(tiny):
         (["head_l2=0.1", "phases.0.augmentation.flip=false"], {"head_l2": 0.1, "phases.0.augmentation.flip": False}),
         ([f"threads={usable_cores()}"], {}),
         ([f"threads={usable_cores() + 1}"], {"threads": usable_cores() + 1}),
+        (["precision=float32"], {}),  # what `auto` comes to without a GPU, as a run records it
+        (["precision=mixed_float16"], {"precision": "mixed_float16"}),
     ],
 )
-def test_changes_to_the_preset_are_those_that_a_person_would_repeat(tiny, changes, expected):
+def test_changes_to_the_preset_are_those_that_a_person_would_repeat(tiny, monkeypatch, changes, expected):
+    monkeypatch.setattr(differences, "has_gpu", lambda: False)
     assert changed_settings(complete(config(*changes), tiny)) == expected
+
+
+def test_the_precision_of_a_processor_is_a_change_where_there_is_a_gpu(tiny, monkeypatch):
+    monkeypatch.setattr(differences, "has_gpu", lambda: True)
+    assert changed_settings(complete(config("precision=float32"), tiny)) == {"precision": "float32"}
 
 
 def test_what_set_cannot_express_is_told(tiny):

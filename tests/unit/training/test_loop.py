@@ -1,5 +1,6 @@
 """Training in this process, on a few images: what a run leaves, and what happens when it cannot go on."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -192,6 +193,23 @@ def test_settings_changed_after_the_start_are_noticed(workspace, tiny):
     (workspace.runs / "run" / "status.json").unlink()
     with pytest.raises(JobError, match=r"config.yaml was changed after training began"):
         train(workspace, tiny, "seed=1")
+
+
+def test_a_run_goes_on_whose_settings_were_hashed_as_a_whole(workspace, tiny):
+    run = train(workspace, tiny)
+    later = ("published", "made_for_gpu", "devices", "tensorboard", "mlflow")  # settings that there were not yet
+    lines = (run.folder / "config.yaml").read_text().splitlines(keepends=True)
+    former = "".join(line for line in lines if not line.startswith(later))
+    file = run.folder / "checkpoints" / "state.json"
+    state = {**json.loads(file.read_text()), "config_hash": hashlib.sha256(former.encode()).hexdigest()}
+    file.write_text(json.dumps(state))
+    (run.folder / "status.json").unlink()
+    assert train(workspace, tiny).state is JobState.DONE
+    state["config_hash"] = "other"
+    file.write_text(json.dumps(state))
+    (run.folder / "status.json").unlink()
+    with pytest.raises(JobError, match="was changed after training began"):
+        train(workspace, tiny)
 
 
 def test_a_damaged_checkpoint_is_named(workspace, tiny):

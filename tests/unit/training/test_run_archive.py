@@ -70,6 +70,13 @@ def refused(space, file, said):
     assert not (space.runs / ".incoming").exists()
 
 
+def test_a_stranger_does_not_choose_who_is_told_of_a_run(workspace, run, elsewhere):
+    files = content(run)
+    files["first/config.yaml"] = files["first/config.yaml"].replace(b"mlflow: ''", b"mlflow: http://host.example:5000")
+    assert b"host.example" in files["first/config.yaml"]
+    assert runs.Run(import_run(elsewhere, zipped(files)).job).config.mlflow == ""
+
+
 def test_a_run_comes_back_as_it_went(workspace, run, elsewhere):
     run_folder.write_notes(run, Notes(tags=["keep"], note="The first that worked."))
     found = import_run(elsewhere, packed(run))

@@ -1,6 +1,7 @@
 """What is measured of this machine, and what a run is expected to take by it."""
 
 import json
+import os
 
 import pytest
 
@@ -139,6 +140,17 @@ def test_measuring_times_every_phase_and_touches_no_run(workspace, tiny, capfd):
     assert [speed.once for speed in speeds.phases] == [True, False]
     assert speeds.networks[0].score > 0
     assert "Measured small." in (workspace.jobs / "measure-1" / "status.json").read_text()
+
+
+def test_a_gpu_that_the_framework_cannot_use_hides_nothing(workspace, tiny, tmp_path, monkeypatch, capfd):
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    code, out, err = call(capfd, "models", "measure", "compact", "--dataset", "tiny", "--json")
+    assert code == 0, err
+    assert json.loads(out)[0]["phases"][0]["images_per_second"] > 0
+    assert estimate(load_preset("compact"), Pictures.of(tiny), read_speeds(workspace)).exact
 
 
 def test_what_does_not_fit_is_one_sentence_and_not_an_error(workspace, monkeypatch, capfd):
