@@ -13,8 +13,6 @@ from fer_core.jobs import device_queue
 from fer_core.jobs.state import JobState, StopWish
 from fer_core.jobs.store import Job, take_lock
 from fer_core.jobs.supervisor import stop, wait
-from fer_core.training.config import read_config
-from fer_core.training.runs import free_name
 
 from .conftest import make_dataset
 
@@ -129,20 +127,6 @@ def test_a_second_run_waits_for_the_device_and_can_be_stopped(workspace, tiny, f
 
 
 SHORT = ("--preset=compact", "--set=phases.0.epochs=1", "--set=threads=2")
-
-
-def test_several_seeds_are_as_many_runs_one_after_the_other(workspace, tiny, fer):
-    code, out, err = fer("train", "tiny", *SHORT, "--seeds", "1, 2", "--json")
-    assert code == 0, err
-    assert [entry["run"] for entry in json.loads(out)] == ["compact-1-seed1", "compact-1-seed2"]
-    for seed in (1, 2):
-        job = Job(workspace.runs / f"compact-1-seed{seed}")
-        assert job.state() is JobState.DONE
-        assert read_config(job.folder / "config.yaml").seed == seed
-        arguments = job.spec().arguments  # which would make just this run again
-        assert "--seeds" not in arguments
-        assert f"seed={seed}" in arguments
-    assert free_name(workspace, "compact") == "compact-2"
 
 
 def test_of_several_seeds_none_is_begun_where_one_name_is_taken(workspace, tiny, fer):

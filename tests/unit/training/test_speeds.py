@@ -123,25 +123,6 @@ def test_a_run_leaves_what_the_next_ones_time_follows_from(workspace, tiny, capf
     assert found.memory > 10**8
 
 
-def test_measuring_times_every_phase_and_touches_no_run(workspace, tiny, capfd):
-    recipe = workspace.root.parent / "small.yaml"
-    head = {"name": "Head", "trainable": "head", "batch_size": 8, "augmentation": {"flip": False, "rotate": 0}}
-    head["augmentation"] |= {"scale_min": 1, "scale_max": 1, "shift": 0}
-    phases = [head, {"name": "All", "batch_size": 8}]
-    recipe.write_text(json.dumps({"architecture": "compact", "weights": "w.h5", "phases": phases}))
-    code, out, err = call(capfd, "models", "measure", recipe, "--dataset", "tiny", "--json")
-    assert code == 0, err
-    [entry] = json.loads(out)
-    assert entry["problem"] == ""
-    assert [phase["name"] for phase in entry["phases"]] == ["Head", "All"]
-    assert all(phase["images_per_second"] > 0 for phase in entry["phases"])
-    assert not workspace.runs.exists()
-    speeds = read_speeds(workspace)
-    assert [speed.once for speed in speeds.phases] == [True, False]
-    assert speeds.networks[0].score > 0
-    assert "Measured small." in (workspace.jobs / "measure-1" / "status.json").read_text()
-
-
 def test_a_gpu_that_the_framework_cannot_use_hides_nothing(workspace, tiny, tmp_path, monkeypatch, capfd):
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
     (tmp_path / "nvidia-smi").chmod(0o755)

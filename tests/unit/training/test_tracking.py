@@ -4,10 +4,10 @@ import errno
 import importlib.util
 import json
 import os
-import signal
 
 import numpy as np
 import pytest
+import yaml
 
 from fer_core.errors import ConfigError
 from fer_core.jobs.store import Job, JobStatus, take_lock
@@ -22,7 +22,6 @@ from tests.unit.command_line import call
 from tests.unit.runs import write_finished_run
 
 from .mlflow_server import MlflowServer
-from .test_resume import SETTINGS, assert_same, command
 
 EPOCH_SCORES = {
     "loss/train": 0.5,
@@ -455,7 +454,8 @@ def test_trackers_are_no_difference_between_runs_but_are_repeated(job, tiny):
 
 def test_settings_from_before_trackers_are_valid_and_null_is_none(job):
     file = job.folder / CONFIG_FILE
-    file.write_text(settings(job).to_yaml(without=TRACKING))
+    document = settings(job).model_dump(mode="json", exclude=set(TRACKING))
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
     assert read_config(file) == settings(job)
     assert settings(job, "mlflow=null").mlflow == ""
 
@@ -496,49 +496,3 @@ def test_local_stores_say_what_they_need(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "alembic" else find("json"))
     with pytest.raises(ConfigError, match="pip install sqlalchemy alembic"):
         check_trackable(apply_overrides(load_preset("compact"), ["mlflow=sqlite:////tmp/m.db"]))
-
-
-# With training
-
-
-def test_a_run_that_is_killed_and_goes_on_is_whole_in_both_and_has_the_weights_of_one_without(workspace, tiny, server):
-    result = command("never", "train", "tiny", "--name=plain", *SETTINGS)
-    assert result.returncode == 0, result.stderr
-    trackers = ["--set=tensorboard=true", f"--set=mlflow={server.uri}"]
-    result = command("batch", "train", "tiny", "--name=tracked", *SETTINGS, *trackers)
-    assert result.returncode == -signal.SIGKILL, result.stderr
-    job = Job(workspace.runs / "tracked")
-    assert server.wait_for(lambda: [run["info"]["status"] for run in server.runs.values()] == ["FAILED"])
-    assert [steps(run) for run in server.runs.values()] == [[1]]
-    open_since = tensorboard(job.folder)
-    assert [step for step, _ in points(open_since, "loss/train")] == [1]
-
-    # The address written otherwise, by hand: that is no other setting to learn by, and the same run at the server.
-    write_config(job, settings(job, f"mlflow={server.uri}/"))
-    server.mood = "refuse"  # until the run is over
-    result = command("never", "train", "--resume=tracked")
-    assert result.returncode == 0, result.stderr
-    assert server.wait_for(lambda: not tracked(job))
-    assert [event["tracker"] for event in failures(job)] == ["MLflow"]
-    assert_same_bits(workspace, "tracked", "plain")
-    for board in (open_since.Reload(), tensorboard(job.folder)):
-        assert [step for step, _ in points(board, "loss/train")] == [1, 2, 3]
-        batch_steps = [step for step, _ in points(board, "batch/loss")]
-        assert batch_steps == sorted(set(batch_steps))
-    assert len(board.Tensors("confusion_matrix/validation")) == 1
-
-    server.mood = "answer"
-    result = command("never", "runs", "track", "tracked")
-    assert result.returncode == 0, result.stderr
-    (run,) = server.runs.values()
-    assert steps(run) == [1, 2, 3]
-    assert (run["info"]["status"], server.files["model.onnx"]) == (
-        "FINISHED",
-        (job.folder / "model.onnx").read_bytes(),
-    )
-
-
-def assert_same_bits(workspace, *names):
-    from fer_core.training.runs import Run
-
-    assert_same(*(Run(Job(workspace.runs / name)) for name in names), "phase1-epoch003.npz")
