@@ -34,7 +34,7 @@ def preset_cards(dataset: Dataset) -> RunConfig:
     measured = [job for job in all_jobs() if job.kind == KIND]
     at_work = [job for job in measured if job.state().alive]
     measuring = next(iter([*reversed(at_work), *measured]), None)  # the one whose turn it is, else the newest
-    if measuring and measuring.state() is not JobState.DONE:
+    if measuring and measuring.state() not in (JobState.DONE, JobState.STOPPED):
         job_card(measuring)
     speeds, best = read_speeds(Workspace.default()), _best_here()
     with st.grid(4, min_column_width=200):

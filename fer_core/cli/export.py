@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -23,6 +23,9 @@ class ExportFormat(StrEnum):
     litert = "litert"
 
 
+_ENDINGS: Final = {ExportFormat.onnx: "onnx", ExportFormat.keras: "keras", ExportFormat.litert: "tflite"}
+
+
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run, by name or path.")],
     kind: Annotated[
@@ -37,9 +40,11 @@ def export(
     """Writes the best epoch of a finished run as ONNX, Keras or LiteRT file, checked to answer as the run did."""
     found = Run(Job.open(Workspace.default().run(run)))
     if out is None and kind is not ExportFormat.onnx:
-        raise FerError(f"Say which file to write: --out {found.name}.{'tflite' if kind == 'litert' else kind}")
+        raise FerError(f"Say which file to write: --out {found.name}.{_ENDINGS[kind]}")
     if out is not None and not out.absolute().parent.is_dir():
         raise FerError(f"{out.absolute().parent}: no such folder. Make it, or choose another --out.")
+    if out is not None and out.is_dir():
+        raise FerError(f"{out} is a folder. Name the file to write, as --out {out / found.name}.{_ENDINGS[kind]}.")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # which alone can export, and reads what the others have saved
     if not backend.has_tensorflow():
         raise FerError("Exporting needs TensorFlow: pip install -r requirements.txt")

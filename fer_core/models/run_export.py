@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Final, Literal
@@ -41,7 +40,7 @@ def export_run(run: Run, kind: Format, out: Path | None) -> Path:
         raise JobError(f"{run.name} has no finished model yet. Let it end, or go on with `train --resume {run.name}`.")
     target = out or run.folder / MODEL_FILE
     if kind == "keras":
-        shutil.copyfile(file, target)
+        write_atomically(target, file.read_bytes())
         return target
     try:
         model = keras.saving.load_model(file, compile=False)

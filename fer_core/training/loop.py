@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,8 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
         _mend_history(state, worker)
     elif first and _say_finished(worker):
         return
+    elif first:
+        _forget_history(worker)
     state = _agreed(state)
     try:
         worker("Reading dataset", 0, 0)
@@ -148,6 +151,13 @@ def _mend_history(state: CheckpointState, worker: Worker) -> None:
     for event in state.history:
         if (event["phase"], event["epoch"]) not in known:
             worker.job.append_event(event)
+
+
+def _forget_history(worker: Worker) -> None:
+    """Drops the epochs of an attempt whose checkpoints are gone: the run begins anew, and may take fewer of them."""
+    if worker.job.events("epoch"):
+        kept = (event for event in worker.job.events() if event.get("type") in ("phase", "device"))
+        write_atomically(worker.job.folder / "events.jsonl", "".join(f"{json.dumps(event)}\n" for event in kept))
 
 
 def _say_ended_early(how: str, worker: Worker) -> None:

@@ -296,7 +296,12 @@ def _settle(folder: Path, space: Workspace) -> None:
     status.pid = 0  # of a process of another machine
     if derive(status.state, lock_held=False, stop_requested=False) is JobState.CRASHED:
         status.state = JobState.STOPPED
-        status.message = "It was not finished when it was exported. Resume it to go on from its checkpoints."
+        goes_on = (
+            "to go on from its checkpoints"
+            if (folder / CHECKPOINTS).is_dir()
+            else ("to train it again from its first epoch: its checkpoints were not exported")
+        )
+        status.message = f"It was not finished when it was exported. Resume it {goes_on}."
     job.write_status(status)
     config = read_config(folder / CONFIG_FILE)
     config.mlflow = ""  # a stranger does not choose a server that gets our scores, and our password with them

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -210,6 +211,19 @@ def test_a_run_goes_on_whose_settings_were_hashed_as_a_whole(workspace, tiny):
     (run.folder / "status.json").unlink()
     with pytest.raises(JobError, match="was changed after training began"):
         train(workspace, tiny)
+
+
+def test_a_run_that_begins_anew_forgets_the_epochs_of_before(workspace, tiny):
+    run = train(workspace, tiny)
+    [epoch] = run.job.events("epoch")
+    run.job.append_event({**epoch, "epoch": 4, "global_epoch": 4})  # as another machine, or attempt, went on
+    for gone in ("checkpoints", "metrics.json", "status.json"):
+        path = run.folder / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    again = train(workspace, tiny)
+    assert again.state is JobState.DONE
+    assert len(again.history) == 1
+    assert again.history.drop(columns=[*runs.TIME_COLUMNS]).equals(run.history.drop(columns=[*runs.TIME_COLUMNS]))
 
 
 def test_a_damaged_checkpoint_is_named(workspace, tiny):

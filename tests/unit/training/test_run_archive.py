@@ -111,11 +111,13 @@ def test_a_run_at_work_is_stopped_where_it_is_imported(workspace, run, elsewhere
         lines.write('{"type": "epo')
     try:
         found = import_run(elsewhere, packed(run)).job
+        other = import_run(elsewhere, packed(run, checkpoints=True), "other").job
     finally:
         os.close(lock)
     assert found.state() == "stopped"
     assert found.status().pid == 0
-    assert "not finished" in found.status().message
+    assert "train it again from its first epoch" in found.status().message
+    assert "go on from its checkpoints" in other.status().message
     assert read_facts(found).accuracies == (0.3, 0.5)
 
 
