@@ -15,8 +15,8 @@ from benchmarks import inputs
 from benchmarks.measure import ROOT, Figure, Summary, arguments, machine, note, ratios, report
 from benchmarks.watched import WatchedServer
 
-STEPS = 150
-"""Of an epoch: ten seconds and more on two cores, in which the page refreshes itself several times."""
+STEPS = 40
+"""Of an epoch: some seconds on two cores, in which the page refreshes itself several times."""
 
 VALIDATION = 256
 """Images to validate on. Validation is no part of the figures."""

@@ -5,6 +5,7 @@ What only some pages need is imported where it is used: the first page does not 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from fer_core.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
+    from plotly.graph_objects import Figure
 
     from fer_core.data.families import Family
     from fer_core.doctor import Report
@@ -148,6 +150,16 @@ def _catalog(root: Path) -> Catalog:
 def catalog() -> Catalog:
     """What is known of all runs; it looks itself which of their files have changed."""
     return _catalog(Workspace.default().root)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _figure(key: tuple[Hashable, ...], _draw: Callable[[], Figure]) -> Figure:
+    return _draw()
+
+
+def figure(key: tuple[Hashable, ...], draw: Callable[[], Figure]) -> Figure:
+    """A figure that is drawn anew only when ``key`` changes, which must tell all that it shows. Do not change it."""
+    return _figure(key, draw)
 
 
 @st.cache_data(max_entries=4, ttl=600, show_spinner="Looking at this machine")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -35,7 +36,12 @@ from fer_core.training import runs
 from fer_core.training.runs import Run
 from fer_core.workspace import Workspace
 
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
 VIEWS: Final = ("Curves", "Classes", "Rates", "Machine", "Log")
+
+_EVENTS_A_CHART: Final = 10  # batch events, of which there are at most two a second
 
 _HEIGHT: Final = 460  # pixels of every view, so that nothing jumps
 
@@ -146,6 +152,18 @@ def _view(run: Run, dataset: Dataset | None) -> None:
         _rates(run)
 
 
+def _drawn(run: Run, view: str, draw: Callable[[], Figure]) -> Figure:
+    """The chart of a view, drawn anew after an epoch and every few seconds within one: drawing is what an update costs.
+
+    The browser, too, does nothing where it gets the same chart again.
+    """
+    batches = len(run.events.batches)
+    if batches > _EVENTS_A_CHART:  # before, each of them is a visible step
+        batches -= batches % _EVENTS_A_CHART
+    shown = (len(run.epoch_events), batches, len(run.changes), tuple(run.phases))
+    return caching.figure((view, theme(), str(run.folder), run.status.started, *shown), draw)
+
+
 def _not_begun(run: Run) -> None:
     if run.state is JobState.QUEUED:
         st.markdown(f"{plain(run.status.phase)}. It starts by itself. *Stop* takes it out of the queue.")
@@ -158,7 +176,11 @@ def _not_begun(run: Run) -> None:
 
 def _curves(run: Run, dataset: Dataset | None) -> None:
     left, right = st.columns([5, 3], gap="medium")
-    figure = charts.training_curves(run.history, run.batches, theme(), phases=run.phases, events=_ticks(run))
+    figure = _drawn(
+        run,
+        "curves",
+        lambda: charts.training_curves(run.history, run.batches, theme(), phases=run.phases, events=_ticks(run)),
+    )
     best = run.best
     alt = f"Best validation accuracy {100 * best['val_accuracy']:.1f} %" if best else "The first epoch is under way"
     with left:
@@ -214,7 +236,7 @@ def _classes(run: Run) -> None:
         f"{word} for {emotion} ({100 * known[emotion]:.1f} %)" for word, emotion in (("highest", high), ("lowest", low))
     )
     told = f"Recall on validation is {' and '.join(ends)}"
-    figure = charts.recall_curves(run.history, theme(), phases=run.phases)
+    figure = _drawn(run, "classes", lambda: charts.recall_curves(run.history, theme(), phases=run.phases))
     st.plotly_chart(figure, config=charts.CONFIG, key=f"classes-{run.name}", alt=told)
     st.caption(f"{told} after epoch {len(run.history)}.")
 
@@ -230,13 +252,17 @@ def _rates(run: Run) -> None:
     peaks = [phase.learning_rate for phase in phases]
     # From the settings, not from the values so far: the scale must not change while the run goes on.
     log = max(peaks) >= 10 * min(peaks) or any(phase.schedule == "plateau" for phase in phases)
-    figure = charts.rate_curves(
-        run.history,
-        theme(),
-        phases=run.phases,
-        drops=changes["learning_rate"],
-        raises=changes["weight_decay"],
-        log=log,
+    figure = _drawn(
+        run,
+        "rates",
+        lambda: charts.rate_curves(
+            run.history,
+            theme(),
+            phases=run.phases,
+            drops=changes["learning_rate"],
+            raises=changes["weight_decay"],
+            log=log,
+        ),
     )
     said = [f"Schedule: {', then '.join(dict.fromkeys(phase.schedule for phase in phases))}."]
     if any(phase.schedule == "plateau" for phase in phases):
@@ -255,7 +281,7 @@ def _times(n: int) -> str:
 
 def _machine(run: Run) -> None:
     machine, threads = run.machine, run.config.threads or usable_cores()
-    figure = charts.machine_curves(machine, theme(), phases=run.phases, threads=threads)
+    figure = _drawn(run, "machine", lambda: charts.machine_curves(machine, theme(), phases=run.phases, threads=threads))
     speed, use = machine["images_per_second"].dropna(), machine["cpu_percent"].dropna()
     said = [f"{speed.iloc[-1]:,.0f} images/s"] if len(speed) else []
     if len(use):
