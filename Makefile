@@ -14,7 +14,7 @@ run: $(VENV)/.runtime
 test: $(VENV)/.dev lint
 	tests/ensure_chromium.sh
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/pages
-	$(BIN)/python -m pytest tests/browser --timeout=900
+	$(BIN)/python -m pytest tests/browser --timeout=1800
 
 # Also with the other backends of Keras, each in an environment without TensorFlow; PyTorch's (`make .venv-torch/.ready`)
 # is large and only used where it is there.

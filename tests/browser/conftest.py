@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
-expect.set_options(timeout=60_000)  # ms; an upper bound for slow machines, never a measurement
+expect.set_options(timeout=120_000)  # ms; an upper bound for slow machines, never a measurement
 
 
 class Server:
@@ -74,6 +74,6 @@ def browser():
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport={"width": 1366, "height": 768})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(120_000)
     yield context.new_page()
     context.close()
