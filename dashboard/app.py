@@ -43,13 +43,10 @@ PAGES = {
     " ": [entry("About", "info")],  # a group of its own at the end, without a name
 }
 
+# Before the navigation: without an icon, the browser would fetch the page's own, by name, from Google.
+st.set_page_config(page_icon=ROOT / "dashboard" / "icon.svg", layout="wide", initial_sidebar_state=240)  # pixels
 page = st.navigation(PAGES)
-st.set_page_config(
-    page_title=f"{page.title} · FER",
-    page_icon=ROOT / "dashboard" / "icon.svg",  # an icon by name would be fetched from Google
-    layout="wide",
-    initial_sidebar_state=240,  # pixels
-)
+st.set_page_config(page_title=f"{page.title} · FER")
 st.logo(ROOT / "dashboard" / "logo.svg", size="large")
 st.title(page.title, anchor=False)
 st.caption(CAPTIONS[page.title])

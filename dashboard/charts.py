@@ -579,7 +579,7 @@ def contact_sheet(pictures: Sequence[Pixels], words: Sequence[str]) -> go.Figure
     )
     height, width = sheet.shape[:2]
     figure.add_layout_image(
-        source="data:image/png;base64," + base64.b64encode(encoded).decode(),
+        source="data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode(),
         x=0, y=0, sizex=width, sizey=height, xref="x", yref="y", sizing="stretch", layer="below",
     )  # fmt: skip
     figure.update_xaxes(visible=False, range=[0, width], fixedrange=True, constrain="domain")

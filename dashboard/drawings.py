@@ -54,7 +54,7 @@ def told(probabilities: Mapping[str, float]) -> str:
 
 def face(picture: Pixels, side: int = 144) -> Pixels:
     """A face enlarged smoothly: uint8 ``[h, w, ...]`` -> ``[side, side, ...]``."""
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
 def side_by_side(left: Pixels, right: Pixels, side: int = 144) -> Pixels:

@@ -45,8 +45,8 @@ def show_family(dataset: Dataset, plans: Mapping[str, ClassPlan], seed: int | No
             _faces(family)
             if seed is not None:
                 st.session_state["child_seconds"] = family.seconds
-                steps = plans[emotion]
-                told = f"{steps.per_original:.1f} of these per original" if steps.augmented else "none of these"
+                plan = plans[emotion]
+                told = f"{plan.per_original:.1f} of these per original" if plan.augmented else "none of these"
                 st.caption(f"With these settings {emotion} gets {told}.")
 
 

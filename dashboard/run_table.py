@@ -167,8 +167,8 @@ def finding_sentence(rows: list[RunRow]) -> str:
     close = sum(found is None or found.within_noise for found in rest)
     if close == len(rest):
         return f"Differences of {len(group):,} runs so far{on} are inside noise. Highest is {best.name}: {told}"
-    others = f" ({close} more within noise of it)" if close else ""
-    return f"{best.name} is best so far of {len(group):,} runs{on}{others}: {told}"
+    near = f" ({close} more within noise of it)" if close else ""
+    return f"{best.name} is best so far of {len(group):,} runs{on}{near}: {told}"
 
 
 def table(rows: list[RunRow], more: bool) -> Styler:

@@ -263,7 +263,7 @@ def _widget(begin: _Start, key: str, info: FieldInfo, value: Any, phase: str = "
     """The widget that fits a field's type; returns what it holds. Of several phases, the label says which."""
     label = f"{info.title} · {plain(phase)}" if phase and len(begin.shown.phases) > 1 else info.title or key
     of = f"{begin.key}-{begin.strength}" if begin.strength and ".augmentation." in key else begin.key
-    options = {"help": info.description, "key": f"set-{of}-{key}"}
+    options: dict[str, Any] = {"help": info.description, "key": f"set-{of}-{key}"}
     kind = info.annotation
     if typing.get_origin(kind) is typing.Literal:
         choices = list(typing.get_args(kind))

@@ -61,14 +61,14 @@ def pairs(dataset: Dataset) -> None:
         st.markdown(f"**Evaluation image | its copy in train** :gray[{len(copies):,} pairs, worst first]")
         number = st.pagination(last, key="pairs_page") if last > 1 else 1
     with st.grid(PAIRS, min_column_width=130):
-        for row in copies.iloc[(number - 1) * PAIRS : number * PAIRS].itertuples():
+        for row in copies.iloc[(number - 1) * PAIRS : number * PAIRS].to_dict("records"):
             with st.container(gap="xsmall"):
-                sides = [decode(data, gray=True) for data in (row.eval_image, row.train_image)]
-                alike = row.kind if row.kind == "exact" else f"{row.kind} {row.similarity:.2f}"
-                labels = f"{row.eval_label} | {row.train_label}"
-                st.image(drawings.side_by_side(*sides), width="stretch", alt=f"{alike}: {labels}")
-                mark = ":orange[labels differ] · " if row.eval_label != row.train_label else ""
-                st.caption(f"{labels}  \n{mark}{alike} · {row.eval_split}")
+                left, right = (decode(row[side], gray=True) for side in ("eval_image", "train_image"))
+                alike = row["kind"] if row["kind"] == "exact" else f"{row['kind']} {row['similarity']:.2f}"
+                labels = f"{row['eval_label']} | {row['train_label']}"
+                st.image(drawings.side_by_side(left, right), width="stretch", alt=f"{alike}: {labels}")
+                mark = ":orange[labels differ] · " if row["eval_label"] != row["train_label"] else ""
+                st.caption(f"{labels}  \n{mark}{alike} · {row['eval_split']}")
 
 
 def ledger(dataset: Dataset) -> pd.DataFrame:

@@ -1,14 +1,10 @@
 """Runs: what you tried, and what it bought."""
 
-from collections.abc import Iterator
-
-import pandas as pd
 import streamlit as st
 
-from dashboard import charts
-from dashboard.components import choose, finding, page_link, plain, theme
+from dashboard.components import choose, finding, page_link
 from dashboard.run_actions import RENAMED, actions, export_run, free_disk, import_run
-from dashboard.run_curves import curves_of, group_of
+from dashboard.run_comparison import show_comparison, show_seeds
 from dashboard.run_table import (
     NOISE,
     ORDERS,
@@ -18,18 +14,14 @@ from dashboard.run_table import (
     finding_sentence,
     in_order,
     matching,
-    paired,
-    points,
     read_rows,
     table,
     ticked_too,
 )
-from fer_core.training.differences import settings_that_differ
-from fer_core.training.seeds import SeedGroup, seed_groups
+from fer_core.training.seeds import seed_groups
 from fer_core.workspace import Workspace
 
 MOST = 6  # runs in one chart
-FEW_GROUPS = 3  # recipes with several seeds that are told without being asked for
 PAGE = 50  # rows of the table that come at once: more take long to draw
 
 
@@ -125,81 +117,6 @@ def show_table(rows: list[RunRow], names: list[str]) -> list[str]:
 
 def show_more() -> None:
     st.session_state["runs_limit"] += PAGE
-
-
-def differences(rows: list[RunRow]) -> Iterator[str]:
-    """A line for each run against the yardstick: the baseline, or else the oldest."""
-    first = rows[0] if rows[0].baseline else rows[-1]
-    for row in (row for row in rows if row is not first):
-        found, why_not = paired(first, row)
-        if found is None:
-            yield f"{row.name} against {first.name}: {why_not}."
-            continue
-        noise = f", {NOISE}," if found.within_noise else ""
-        yield (
-            f"{row.name} against {first.name}: {points(found)} points{noise} on {found.n:,} validation images; "
-            f"{found.only_b:,} only {row.name} reads rightly, {found.only_a:,} only {first.name}."
-        )
-    if without := [row.name for row in rows if not row.facts.accuracies]:
-        yield f"No finished epoch, so no curve: {', '.join(without)}."
-
-
-def show_curves(rows: list[RunRow], groups: list[SeedGroup], baseline: str) -> None:
-    """The chosen runs laid over one another, smoothed and with seeds taken together where that is wanted."""
-    st.markdown("**Accuracy and loss on validation**")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        smoothing = st.slider(
-            "Smoothing",
-            0.0,
-            0.95,
-            step=0.05,
-            key="smoothing",
-            bind="query-params",
-            help="Exponential moving average; 0 for none. What was measured stays faint behind it.",
-            width=260,
-        )
-        together = any(group_of(row, groups) for row in rows) and st.toggle(
-            "Seeds as one line",
-            key="seeds_as_one",
-            bind="query-params",
-            help="All finished seeds of a chosen run's recipe: mean, and a band from lowest to highest, over "
-            "the epochs that all of them have.",
-        )
-    curves = curves_of(rows, groups if together else (), baseline)
-    names = ", ".join(curve.name for curve in curves)
-    figure = charts.run_overlay(curves, theme(), smoothing=smoothing)
-    st.plotly_chart(figure, config=charts.CONFIG, key="run_overlay", alt=f"Validation curves of {names}")
-
-
-def show_seeds(groups: list[SeedGroup]) -> None:
-    """A line for each recipe that was tried with several seeds."""
-    if not groups:
-        return
-    of = "1 recipe" if len(groups) == 1 else f"{len(groups):,} recipes"
-    with st.expander(f"Several seeds of {of}", icon=":material/casino:", expanded=len(groups) <= FEW_GROUPS):
-        st.markdown("\n".join(f"- {plain(group.sentence())}" for group in groups[:PAGE]))
-        if len(groups) > PAGE:
-            st.caption(f"The {PAGE} with the highest mean; filter to see others.")
-
-
-def show_comparison(rows: list[RunRow], groups: list[SeedGroup], baseline: str) -> None:
-    """Curves, paired differences and differing settings of the chosen runs."""
-    if any(row.facts.accuracies for row in rows):
-        show_curves([row for row in rows if row.facts.accuracies], groups, baseline)
-    st.markdown("\n".join(f"- {plain(line)}" for line in differences(rows)))
-    configs = {row.name: row.facts.config for row in rows if row.facts.config}
-    if len(configs) < 2:
-        return
-    settings = settings_that_differ(configs)
-    if not settings:
-        st.caption("All settings are the same.")
-        return
-    st.markdown("**Settings that differ**")
-    cells = [
-        {"setting": key, **{name: "—" if value is None else str(value) for name, value in row.items()}}
-        for key, row in settings.items()
-    ]
-    st.dataframe(pd.DataFrame(cells), hide_index=True, column_config={"setting": st.column_config.Column(pinned=True)})
 
 
 rows = read_rows(Workspace.default())

@@ -1,6 +1,7 @@
 """First launch with no data at all: one button walks the loop, and every page then fits a laptop and a phone."""
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -32,6 +33,8 @@ def test_one_button_walks_the_loop_and_every_page_fits(page, server, browser):
 
     for width, theme in ((1366, "light"), (390, "dark")):
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
+        hosts: set[str] = set()
+        context.on("request", lambda request, hosts=hosts: hosts.add(urlsplit(request.url).hostname or ""))
         visit = context.new_page()
         for path, title in PAGES.items():
             visit.goto(f"{server.url}/{path}")
@@ -44,5 +47,6 @@ def test_one_button_walks_the_loop_and_every_page_fits(page, server, browser):
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert visit.evaluate(overflow) <= 0, (title, width)
         context.close()
+        assert hosts <= {"localhost", ""}, hosts  # nothing is asked of anyone else (data: and blob: have no host)
     log = server.log.read_text()
     assert "Traceback" not in log, log
