@@ -91,7 +91,7 @@ def read_pictures(
     Raises:
         ModelError: The model fails.
     """
-    found = (_find(picture, predictor.input_shape, detector) for picture in pictures)
+    found = (_find(picture, predictor, detector) for picture in pictures)
     while group := list(islice(found, BATCH)):
         crops = [crop for entry in group for crop in entry.crops]
         answers = iter(predictor.classify(np.stack(crops)) if crops else ())
@@ -110,16 +110,43 @@ def read_picture(
     return next(read_pictures([picture], predictor, detector, threshold))
 
 
-def _find(picture: Picture, shape: tuple[int, int, int], detector: Detector) -> _Found:
+def read_faces(
+    image: Pixels, predictor: Predictor, detector: Detector, threshold: float = UNCERTAIN_BELOW
+) -> list[FaceResult]:
+    """Finds and classifies the faces of a picture that is decoded already, such as a frame of a video.
+
+    Args:
+        image: uint8 RGB ``[h, w, 3]``, upright.
+        predictor: The model.
+        detector: From ``faces.load_detector``.
+        threshold: As for ``read_pictures``.
+
+    Returns:
+        Faces from left to right, classified in one batch.
+
+    Raises:
+        ModelError: The model fails.
+    """
+    faces, crops = _crops(image, predictor, detector)
+    answers = predictor.classify(np.stack(crops)) if crops else ()
+    return [_result(*found, threshold) for found in zip(faces, crops, answers, strict=True)]
+
+
+def _crops(image: Pixels, predictor: Predictor, detector: Detector) -> tuple[list[Face], list[Pixels]]:
+    height, width, channels = predictor.input_shape
+    faces = find_faces(image, detector)
+    crops = [to_native(crop_face(image, face.box, detector.margin), (height, width), channels) for face in faces]
+    return faces, crops
+
+
+def _find(picture: Picture, predictor: Predictor, detector: Detector) -> _Found:
     if picture.error is not None:
         return _Found(picture.path, [], [], picture.error)
     try:
         image = decode(picture.data, picture.path)
     except FerError as error:
         return _Found(picture.path, [], [], str(error))
-    faces = find_faces(image, detector)
-    crops = [to_native(crop_face(image, face.box, detector.margin), shape[:2], shape[2]) for face in faces]
-    return _Found(picture.path, faces, crops)
+    return _Found(picture.path, *_crops(image, predictor, detector))
 
 
 def _result(face: Face, crop: Pixels, answer: NDArray[np.float32], threshold: float) -> FaceResult:
