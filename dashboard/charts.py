@@ -312,7 +312,7 @@ def run_overlay(runs: Sequence[RunCurves], theme: str, *, smoothing: float = 0.0
         theme: "light" or "dark".
         smoothing: See ``smoothed``; what was measured stays faint behind a smoothed line.
     """
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1)
     epochs = max(len(run.accuracies) for run in runs)
     styles = _line_styles(runs, theme)
     percent = [[100 * value for value in run.accuracies] for run in runs]
@@ -331,17 +331,22 @@ def run_overlay(runs: Sequence[RunCurves], theme: str, *, smoothing: float = 0.0
         low, high = min(everything), max(everything)
         room = 0.08 * (high - low) or 1.0
         low, high = low - room, high + room
-        places = _apart([line[-1] for line in lines], low, high, _LABEL_ROOM)
-        for run, line, style, place in zip(runs, lines, styles, places, strict=True):
+        longest = [line[-1] for line in lines if len(line) == epochs]
+        places = iter(_apart(longest, low, high, _LABEL_ROOM))
+        for run, line, style in zip(runs, lines, styles, strict=True):
             name = run.name if len(run.name) <= _LONGEST_LABEL else f"{run.name[: _LONGEST_LABEL - 1]}…"
             figure.add_scatter(
                 x=list(range(1, len(line) + 1)), y=line, row=row, col=1, name=run.name, line=style,
                 mode="lines+markers" if len(line) == 1 else "lines", hovertemplate=f"{shown} {name}<extra></extra>",
             )  # fmt: skip
+            # A leader would look like a part of a line that ends before the others: its name stands at its own end.
+            where: dict[str, Any] = {"showarrow": False, "xshift": 6}
+            if len(line) == epochs:
+                where = {"ax": 1.03 * epochs, "ay": next(places), "axref": f"x{row}", "ayref": f"y{row}"}
             figure.add_annotation(
-                x=len(line), y=line[-1], ax=1.03 * epochs, ay=place, axref=f"x{row}", ayref=f"y{row}",
-                row=row, col=1, text=name, xanchor="left", font={"color": INK[theme], "size": 12},
-                arrowhead=0, arrowwidth=1, arrowcolor=QUIET[theme],
+                x=len(line), y=line[-1], row=row, col=1, text=name, xanchor="left",
+                font={"color": INK[theme], "size": 12}, arrowhead=0, arrowwidth=1, arrowcolor=QUIET[theme],
+                **where,
             )  # fmt: skip
         for line, band, style in zip(measured, around, styles, strict=True):
             _behind(figure, line if smoothing else None, band, style["color"], row)

@@ -224,7 +224,8 @@ def _cells(row: RunRow, more: bool) -> dict[str, Any]:
         "vs baseline": _against_baseline(row),
         "State": _state(row),
         "Dataset": " · ".join(filter(None, (facts.dataset, facts.dataset_leak if facts.contaminated else ""))),
-        _CURVE: [100 * value for value in facts.accuracies],
+        # One point is no curve: it would be drawn as a level line.
+        _CURVE: [100 * value for value in facts.accuracies] if len(facts.accuracies) > 1 else None,
         "Time": duration(facts.seconds) if facts.seconds else "",
     }
     if more:
@@ -259,4 +260,6 @@ def _state(row: RunRow) -> str:
     state = str(row.state).capitalize()
     if row.state.alive and row.facts.config:
         state += f" {len(row.facts.accuracies)}/{row.facts.config.total_epochs}"
+    elif row.facts.ended_after is not None and row.facts.config:
+        state += f" · ended after {row.facts.ended_after} of {row.facts.config.total_epochs} epochs"
     return " · ".join((state, *row.facts.problems))

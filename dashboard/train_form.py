@@ -82,6 +82,9 @@ def train_form(repeat: str = "") -> None:
         leak_badge(dataset)
     begin = (_from_run(repeat) if repeat else None) or _from_preset(dataset)
     overrides, seeds = _settings(begin)
+    config = None
+    with errors_shown():
+        config = apply_overrides(begin.base, overrides)
     allowed, leaky = False, dataset.info.contaminated
     if leaky:
         allowed = st.checkbox(
@@ -95,28 +98,25 @@ def train_form(repeat: str = "") -> None:
             "Start training",
             type="primary",
             icon=":material/play_arrow:",
-            disabled=waiting or seeds is None,
+            disabled=waiting or seeds is None or config is None,
             help="This dataset is leaky: tick the box above to train on it anyway." if waiting else None,
         )
-    _expectation(begin, overrides, seeds or [], name, dataset)
+    if config is not None:
+        _expectation(config, seeds or [], name, dataset)
     arguments = runs.arguments(
         str(dataset.folder), begin.preset, overrides, name, allow_leaks=allowed, seeds=seeds or []
     )
     with st.expander("The same as a command", icon=":material/terminal:"):
         st.code(job_command(arguments), language="bash", wrap_lines=True)
-    if start:
+    if start and config is not None:
         with errors_shown():
-            _start(begin, overrides, seeds or [], name, dataset, allow_leaks=allowed)
+            config = runs.complete(config, dataset, allow_leaks=allowed)
+            _start(runs.plan(config, str(dataset.folder), begin.preset, overrides, name, seeds or []))
 
 
-def _start(
-    begin: _Start, overrides: list[str], seeds: list[int], name: str, dataset: Dataset, *, allow_leaks: bool
-) -> None:
+def _start(plans: list[runs.Plan]) -> None:
     """Starts the runs, all or none, and draws the page anew with the first of them."""
-    space = Workspace.default()
-    config = runs.complete(apply_overrides(begin.base, overrides), dataset, allow_leaks=allow_leaks)
-    plans = runs.plan(config, str(dataset.folder), begin.preset, overrides, name, seeds)
-    for job in runs.create_all(space, plans):
+    for job in runs.create_all(Workspace.default(), plans):
         runs.start(job)
     st.session_state["started"] = plans[0].name  # the picker above stands already: it is set on the next run
     del st.session_state["train_name"]
@@ -132,13 +132,9 @@ def _name(suggested: str) -> str:
     return st.text_input("Name of the run", key="train_name", max_chars=64, width=280).strip()
 
 
-def _expectation(begin: _Start, overrides: list[str], seeds: list[int], name: str, dataset: Dataset) -> None:
+def _expectation(config: RunConfig, seeds: list[int], name: str, dataset: Dataset) -> None:
     """What will happen: how long it takes on this machine, how many runs, and behind whom they wait."""
     space, said = Workspace.default(), []
-    try:
-        config = apply_overrides(begin.base, overrides)
-    except FerError:  # told in full by the button
-        return
     found = estimate(config, Pictures.of(dataset), read_speeds(space))
     time = f"On this machine: {estimate_words(found)}" if found else "Its time on this machine is not known yet"
     if len(seeds) > 1:
@@ -273,20 +269,10 @@ def _widget(begin: _Start, key: str, info: FieldInfo, value: Any, phase: str = "
     elif kind is str:
         chosen = st.text_input(label, value=value, **options)
     else:
-        integer = kind is int or (isinstance(kind, types.UnionType) and int in typing.get_args(kind))
-        low, high = _bounds(info)
-        number = {"min_value": low, "max_value": high, "value": value}
-        if integer:
-            chosen = st.number_input(label, step=1, placeholder="empty", **number, **options)
+        # Without limits: a value outside of them would not leave the browser, and Start would take the one before.
+        if kind is int or (isinstance(kind, types.UnionType) and int in typing.get_args(kind)):
+            chosen = st.number_input(label, value=value, step=1, placeholder="empty", **options)
         else:
             step = 10.0 ** (-4 if 0 < (value or 0) < 0.01 else -2 if (value or 0) < 1 else 0)
-            chosen = st.number_input(label, step=step, format="%g", placeholder="empty", **number, **options)
+            chosen = st.number_input(label, value=value, step=step, format="%g", placeholder="empty", **options)
     return chosen
-
-
-def _bounds(info: FieldInfo) -> tuple[Any, Any]:
-    """Inclusive limits of a field; exclusive ones are left to the configuration's own check."""
-    limits = {name: getattr(rule, name) for rule in info.metadata for name in ("ge", "le") if hasattr(rule, name)}
-    integer = info.annotation not in (float, float | None)
-    cast = int if integer else float
-    return tuple(cast(limits[name]) if name in limits else None for name in ("ge", "le"))  # type: ignore[return-value]

@@ -135,6 +135,8 @@ else:
         finding(finding_sentence(matches) if matches else f"None of {len(rows):,} runs matches the filter.")
     compared = show_table(in_order(matches, order), names)
     show_seeds(seed_groups(row.facts for row in matches))
+    if not matches:
+        st.stop()  # nothing is done to a run that is not shown
     if not any(row.baseline for row in rows):
         st.caption(f"Choose a baseline to see what each run gained on it, and what is {NOISE}.")
     name = choose("Run", names, key="run")

@@ -147,6 +147,9 @@ def compare(names: RunNames, as_json: JsonOption = False) -> None:
 
 def _difference(first: Run, other: Run) -> PairedDifference | str:
     """How a run differs from the first, or why that cannot be said."""
+    for run in (first, other):
+        if run.card is None:
+            return f"{run.name} has not finished"
     try:
         return compare_runs(first, other) or why_not_compared(first, other)
     except FerError as error:
@@ -183,6 +186,8 @@ def _score(facts: RunFacts) -> str:
         return "no score yet"
     accuracy, (low, high), n = facts.score
     so_far = "" if facts.finished else " · so far"
+    if facts.ended_after is not None and facts.config:
+        so_far = f" · ended after {facts.ended_after} of {facts.config.total_epochs} epochs"
     return f"{100 * accuracy:.1f} % ± {50 * (high - low):.1f} · n {n:,} · {facts.leak}{so_far}"
 
 

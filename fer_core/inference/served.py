@@ -90,6 +90,8 @@ class ModelCard(BaseModel):
     limits: list[str] = []
     notes: list[str] = []
     test_reveals: int = 0
+    ended_after: int | None = None
+    """Epochs after which the user ended the training; None where it went to the end of its plan."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def check_unused(name: str, workspace: Workspace) -> None:
         ModelError: It is taken.
     """
     if any(model.name == name for model in list_models(workspace)):
-        raise ModelError(f"There is a model named {name!r} already. Choose another name.")
+        raise ModelError(f"There is a run or model named {name!r} already. Choose another name.")
 
 
 def default_model(workspace: Workspace) -> ServedModel:

@@ -37,7 +37,7 @@ from fer_core.workspace import Workspace
 
 CATALOG_FILE: Final = ".catalog.json"
 
-_FORMAT: Final = 1  # to be raised when what is derived from a run changes
+_FORMAT: Final = 2  # to be raised when what is derived from a run changes
 _VOLATILE: Final = frozenset({"lock", "stop", "worker.log"})  # say nothing that is kept here
 _MOST_PAIRS: Final = 256
 

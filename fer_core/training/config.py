@@ -515,6 +515,8 @@ def load_config(name_or_path: str) -> RunConfig:
     """
     file = expand(name_or_path)
     if file.suffix.lower() not in (".yaml", ".yml"):
+        if file.is_file():
+            raise ConfigError(f"{file}: settings are read from a YAML file. If it is one, let its name end in .yaml.")
         return load_preset(name_or_path)
     if not file.is_file():
         raise ConfigError(f"{file}: no such file. Give a YAML file or a preset: {', '.join(list_presets())}.")
@@ -645,6 +647,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the setting {key!r} is missing."
     expected = first["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should ")
+    expected = expected.partition(", unable to")[0]  # a number, whatever hindered pydantic from reading it as one
     if first["type"] == "hidden":  # what was found may be a secret
         return f"{key} should {expected}."
     if isinstance(first["input"], dict):  # a rule about several settings

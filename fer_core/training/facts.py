@@ -39,6 +39,7 @@ class RunFacts:
         score: Accuracy on the validation split: of the model, or of the best epoch so far where there is none yet;
             None before the first epoch, or where the number of images is not known.
         finished: Whether ``score`` is that of the model.
+        ended_after: Epochs after which the user ended the training; None where it went, or goes, to its end.
         contaminated: Whether evaluation photographs were trained on; None where that is not known.
         leak: Whether the photographs behind ``score`` were trained on, in the words of its badge: "Clean",
             "Leaky · 5 of 70" or "Leaks not known".
@@ -56,6 +57,7 @@ class RunFacts:
     recipe: str
     score: Score | None
     finished: bool
+    ended_after: int | None
     contaminated: bool | None
     leak: str
     dataset_leak: str
@@ -100,6 +102,7 @@ def read_facts(job: Job) -> RunFacts:
         recipe=recipe_of(config) if config else "",
         score=score,
         finished=report is not None,
+        ended_after=card.ended_after if card else None,
         contaminated=known.contaminated if known else None,
         leak=leak_words(card, "validation") if card and report else _leak(dataset, "validation"),
         dataset_leak=dataset_leak(dataset) if dataset else _leak_on_card(card),

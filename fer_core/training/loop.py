@@ -113,7 +113,7 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
             pictures = Pictures.of(dataset)
             remember_run(Workspace.default(), worker.job, network_of(config, pictures.shape), pictures)
         if reached:
-            _say_ended_early(f"stopped after {reached.finished} of {config.total_epochs} epochs", worker)
+            _say_ended_early(reached.finished, config.total_epochs, worker)
     except Stopped:
         raise Stopped(_what_is_kept(folder, config, worker.job.name)) from None
     except OSError as error:
@@ -160,10 +160,12 @@ def _forget_history(worker: Worker) -> None:
         write_atomically(worker.job.folder / "events.jsonl", "".join(f"{json.dumps(event)}\n" for event in kept))
 
 
-def _say_ended_early(how: str, worker: Worker) -> None:
+def _say_ended_early(epochs: int, planned: int, worker: Worker) -> None:
     """Notes on the card, and in the closing sentence, that the user ended the training."""
     card = Run(worker.job).card
     assert card is not None  # written just now
+    how = f"stopped after {epochs} of {planned} epochs"
+    card.ended_after = epochs
     card.notes.append(f"Training was {how}, on request; the model is the best of them.")
     write_atomically(worker.job.folder / CARD_FILE, card.model_dump_json(indent=2))
     worker.say(f"{worker.message} · {how}")

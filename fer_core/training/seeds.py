@@ -79,15 +79,16 @@ class SeedGroup:
 def seed_groups(runs: Iterable[RunFacts]) -> list[SeedGroup]:
     """Groups runs by recipe and dataset, the best mean first.
 
-    Only finished runs count. Of several runs with one seed the first that is given counts: a repetition of the same
-    seed says nothing of what other seeds do. A group has at least two seeds.
+    Only finished runs count, and none that the user ended before its time. Of several runs with one seed the first
+    that is given counts: a repetition of the same seed says nothing of what other seeds do. A group has at least two
+    seeds.
 
     Args:
         runs: The newest first.
     """
     groups: dict[tuple[str, int, str], dict[int, RunFacts]] = {}
     for facts in runs:
-        if facts.finished and facts.score and facts.config:
+        if facts.finished and facts.score and facts.config and facts.ended_after is None:
             same = groups.setdefault((facts.recipe, facts.score.n, facts.leak), {})
             same.setdefault(facts.config.seed, facts)
     found = [SeedGroup(tuple(same[seed] for seed in sorted(same))) for same in groups.values() if len(same) > 1]

@@ -325,6 +325,14 @@ def test_names_beside_curves_that_end_together_do_not_lie_on_each_other():
     assert low < places[0] < places[-1] < high
 
 
+def test_the_name_of_a_shorter_curve_stands_at_its_own_end():
+    short, long = run_overlay([RunCurves("a", [0.3], [1.0]), RunCurves("b", [0.3, 0.6], [1.0, 0.9])], "light").layout[
+        "annotations"
+    ][:2]
+    assert (short.x, short.showarrow) == (1, False)
+    assert (long.x, long.showarrow) == (2, None)
+
+
 def test_damaged_runs_are_rows_too(workspace, dataset, three):
     for name, damage in {
         "no-settings": lambda run: (run / "config.yaml").write_text("{"),

@@ -296,6 +296,22 @@ def test_several_seeds_start_as_many_runs_which_wait_in_line(workspace, squares)
             supervisor.stop(job, grace=60)
 
 
+@pytest.mark.parametrize(
+    ("setting", "typed", "said"),
+    [
+        ("phases.0.epochs", 0, "phases.0.epochs: found 0, it should be greater than or equal to 1."),
+        ("phases.0.batch_size", 10**8, "phases.0.batch_size: found 100000000, it should be less than or equal to"),
+        ("phases.0.learning_rate", 99.0, "phases.0.learning_rate: found 99"),
+        ("phases.0.learning_rate", -1.0, "phases.0.learning_rate: found -1"),
+    ],
+)
+def test_a_setting_out_of_range_is_one_sentence_and_starts_nothing(squares, setting, typed, said):
+    app = open_page("train")
+    app.number_input(key=f"set-compact-{setting}").set_value(typed).run()
+    assert [said in error.value.replace("\\", "") for error in app.error] == [True]
+    assert button(app, "Start training").disabled
+
+
 @pytest.mark.parametrize("typed", ["x", "1,", "1, 1", "-3", ""])
 def test_what_are_no_seeds_is_one_sentence_and_starts_nothing(squares, typed):
     app = open_page("train")

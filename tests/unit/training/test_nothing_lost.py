@@ -253,6 +253,7 @@ def test_keep_best_ends_with_a_model_and_says_so(workspace, dataset, monkeypatch
     assert run.model is not None
     assert run.card.metrics["validation"].n == 21
     assert run.card.notes[-1] == "Training was stopped after 2 of 3 epochs, on request; the model is the best of them."
+    assert run.card.ended_after == 2
     assert run.status.message.endswith("Clean · stopped after 2 of 3 epochs")
     assert run.total_epochs == 2
 

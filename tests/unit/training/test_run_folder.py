@@ -60,8 +60,8 @@ def test_the_command_of_a_renamed_run_names_it(workspace, tiny):
         ("first", "../out", "cannot be the name of a run"),
         ("first", "", "cannot be the name of a run"),
         ("gone", "new", "No run named 'gone'"),
-        ("first", "mine", "There is a model named 'mine' already"),
-        ("first", "fer2013-compact", "There is a model named 'fer2013-compact' already"),
+        ("first", "mine", "There is a run or model named 'mine' already"),
+        ("first", "fer2013-compact", "There is a run or model named 'fer2013-compact' already"),
     ],
 )
 def test_a_name_that_is_taken_or_bad_is_refused(workspace, tiny, run, name, new, said):

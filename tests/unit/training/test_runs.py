@@ -211,7 +211,7 @@ def test_a_name_that_is_no_folder_name_is_refused(workspace, tiny, name):
 @pytest.mark.parametrize("name", ["mine", "fer2013-compact"])
 def test_a_run_does_not_take_the_name_of_a_model(workspace, tiny, name):
     write_brightness_model(workspace.models / "mine" / "model.onnx")
-    with pytest.raises(FerError, match=f"There is a model named '{name}' already"):
+    with pytest.raises(FerError, match=f"There is a run or model named '{name}' already"):
         runs.create(workspace, name, runs.complete(config(), tiny), [])
     assert list(workspace.runs.glob("*")) == []
 

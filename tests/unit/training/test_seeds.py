@@ -1,6 +1,7 @@
 """Runs that differ in nothing but the seed, taken together."""
 
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,13 @@ def test_only_finished_runs_count_and_each_seed_once(workspace, dataset):
     assert [facts.name for facts in group.runs] == ["n", "p"]
     (group,) = seed_groups([found[1], found[0], found[2]])
     assert [facts.name for facts in group.runs] == ["o", "p"]
+
+
+def test_a_run_that_the_user_ended_early_is_no_seed_of_the_recipe(workspace, dataset):
+    found = [trained(workspace, dataset, f"a-{seed}", seed, seed) for seed in (1, 2, 3)]
+    assert seed_groups(found)[0].seeds == (1, 2, 3)
+    (group,) = seed_groups([found[0], replace(found[1], ended_after=1), found[2]])
+    assert group.seeds == (1, 3)
 
 
 def test_the_best_mean_comes_first(workspace, dataset):
