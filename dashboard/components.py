@@ -312,5 +312,6 @@ def _where_and_how_far(job: Job) -> tuple[str, str]:
     if job.kind == "train":
         run = Run(job)
         return "train", f"{len(run.epoch_events)}/{run.total_epochs}" if status.total else ""
-    page = {"tour": "overview", "evaluate": "evaluate", "balance": "balance", "measure": "train"}.get(job.kind, "data")
+    pages = {"tour": "overview", "measure": "train"}
+    page = pages.get(job.kind, job.kind if job.kind in ("evaluate", "balance", "predict") else "data")
     return page, f"{100 * status.done / status.total:.0f} %" if status.total else ""

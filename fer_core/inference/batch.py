@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, TextIO
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, Stopped
@@ -63,7 +63,7 @@ class Counts(BaseModel):
         return {emotion: count / max(1, self.faces) for emotion, count in self.emotions.items()}
 
     def told(self) -> str:
-        """What was found, in a sentence: "1,204 faces in 1,000 pictures: happy 61 %, sad 39 %; 2 could not be read."."""
+        """What was found, in a sentence: "1,204 faces in 1,000 pictures: happy 100 %; 2 could not be read."."""
         shares = self.shares()
         ranked = sorted((emotion for emotion in EMOTIONS if shares[emotion]), key=lambda emotion: -shares[emotion])
         named = ", ".join(f"{emotion} {100 * shares[emotion]:.0f} %" for emotion in ranked)
@@ -103,6 +103,21 @@ class Summary(Counts):
         if folder not in self.folders and len(self.folders) >= MAX_FOLDERS:
             folder = OTHER_FOLDERS
         self.folders.setdefault(folder, Counts()).add(result)
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """The summary in a folder of results; None where there is none, as after a crash.
+
+    Raises:
+        FerError: It is damaged.
+    """
+    file = folder / SUMMARY_FILE
+    if not file.is_file():
+        return None
+    try:
+        return Summary.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise FerError(f"{file}: damaged. Read the pictures again.") from error
 
 
 def new_folder(folder: Path) -> Path:

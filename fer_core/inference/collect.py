@@ -43,6 +43,15 @@ def count(paths: Sequence[Path]) -> int:
     return sum(_count(path) for path in paths)
 
 
+def count_in_zip(file: Path | IO[bytes]) -> int:
+    """How many pictures ``from_zip`` will come upon; 1 for an archive that is only an error."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return len(_entries(archive))
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        return 1
+
+
 def from_zip(file: Path | IO[bytes], name: str, skip: int = 0) -> Iterator[Picture]:
     """Pictures of a zip archive.
 
@@ -87,13 +96,7 @@ def _is_archive(path: Path) -> bool:
 def _count(path: Path) -> int:
     if path.is_dir():
         return sum(1 for _ in _files(path, []))
-    if _is_archive(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return len(_entries(archive))
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
-            pass  # one picture with an error
-    return 1
+    return count_in_zip(path) if _is_archive(path) else 1
 
 
 def _from_path(path: Path) -> Iterator[Picture]:
