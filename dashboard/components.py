@@ -298,7 +298,9 @@ def sidebar_status() -> None:
                 st.toast(f"{current.name}: {state if current.exists() else 'discarded'}.")
                 st.rerun()
             page, share = _where_and_how_far(current)
-            st.page_link(PAGES / f"{page}.py", label=f"{current.name} {share}", icon=":material/play_arrow:")
+            query = {"predict": "Folder"} if page == "predict" else None
+            label = f"{current.name} {share}"
+            st.page_link(PAGES / f"{page}.py", label=label, icon=":material/play_arrow:", query_params=query)
             st.set_page_config(page_title=f"{share} · {current.name} · FER".removeprefix(" · "))
         space = Workspace.default()
         st.caption(f"{space.root.name} · {space.free_bytes() / 2**30:.0f} GB free")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from fer_core.errors import FerError
 from fer_core.inference.batch import (
     ANNOTATED_FOLDER,
     FACES_FILE,
+    OTHER_FOLDERS,
     RESULTS_FILE,
     SUMMARY_FILE,
     Counts,
@@ -43,6 +45,8 @@ from fer_core.workspace import Workspace, expand
 
 KIND = "predict"
 ROWS_SHOWN = 1000
+ROWS_BESIDE = 7
+"""Rows of the table of folders that are as tall together as the seven bars beside it."""
 
 _PATH = "folder_path"
 _REFUSED = "folder_refused"
@@ -54,6 +58,10 @@ def show_folder(model: ServedModel, detector: str, threshold: float) -> None:
     jobs = [job for job in all_jobs() if job.kind == KIND]
     _form(model, detector, threshold, busy=any(job.state().alive for job in jobs))
     if not jobs:
+        st.caption(
+            "Every picture in it and in all folders below is read by a job, which goes on when you close this page. "
+            "What it finds is written while it goes, and is kept when you stop it."
+        )
         return
     by_name = {job.name: job for job in jobs}
     job = by_name[choose("Results", list(by_name), key=_JOB)] if len(jobs) > 1 else jobs[0]
@@ -137,11 +145,15 @@ def _results(job: Job, folder: Path, summary: Summary) -> None:
 
 
 def _by_folder(summary: Summary) -> None:
-    rows = [{"folder": folder, **_row(counts)} for folder, counts in summary.folders.items()]
+    above = os.path.commonpath([folder for folder in summary.folders if folder != OTHER_FOLDERS] or [""])
+    rows = [
+        {"folder": folder.removeprefix(above).strip("/") or Path(folder).name, **_row(counts)}
+        for folder, counts in summary.folders.items()
+    ]
     st.dataframe(
         rows,
         hide_index=True,
-        height=min(240, 36 * (len(rows) + 1) + 3),
+        height="content" if len(rows) < ROWS_BESIDE else 35 * ROWS_BESIDE,
         placeholder="",
         column_config={
             "folder": st.column_config.TextColumn(width="medium"),

@@ -52,7 +52,10 @@ def show_pictures(model: ServedModel, detector: str, threshold: float) -> None:
         if not pictures:
             st.info("There is no picture in this archive.", icon=":material/search_off:")
             return
-        shown = pictures[_overview(pictures) if len(pictures) > 1 else 0]
+        place = _overview(pictures) if len(pictures) > 1 else 0
+        shown = pictures[place]
+        if len(pictures) > 1 and not shown.result.error:
+            st.caption(plain(f"{place + 1}. {shown.result.path}"))
         show_reading(shown.data(), shown.result)
         _footer(pictures, model, detector, threshold)
 
@@ -144,16 +147,20 @@ def _table(pictures: Sequence[UploadedPicture]) -> None:
     """One row per face, and one for a picture without any."""
     table = faces_table(picture.result for picture in pictures)
     places = [place for place, picture in enumerate(pictures) for _ in range(max(1, len(picture.result.faces)))]
-    columns = {"path": "picture", "face": "face", "emotion": "apparent expression", "uncertain": "uncertain"}
+    columns = {"path": "picture", "face": "face", "emotion": "apparent expression"}
     summary = table[list(columns)].rename(columns=columns)
-    summary.insert(3, "probability", table[[f"p_{emotion}" for emotion in EMOTIONS]].astype(float).max(axis=1))
-    summary["note"] = table["error"].fillna("")
+    summary["probability"] = table[[f"p_{emotion}" for emotion in EMOTIONS]].astype(float).max(axis=1)
+    summary["note"] = table["error"].where(table["uncertain"] != True, "uncertain").fillna("")  # noqa: E712
     st.dataframe(
         summary,
         hide_index=True,
         height=min(330, 36 * (len(summary) + 1) + 3),
         placeholder="",
-        column_config={"probability": st.column_config.NumberColumn(format="percent")},
+        column_config={
+            "picture": st.column_config.TextColumn(width="small"),
+            "face": st.column_config.NumberColumn(width="small"),
+            "probability": st.column_config.NumberColumn(format="percent"),
+        },
         on_select=partial(_ticked, places),
         selection_mode="single-row",
         key="faces",

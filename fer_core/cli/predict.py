@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -34,7 +34,7 @@ class _Wish:
 
     def arguments(self, name: str) -> list[str]:
         """The command line that does it as a job, wherever it is started."""
-        argv = [KIND, *(str(path.absolute()) for path in self.paths), "--model", str(self.served.path.absolute())]
+        argv = [KIND, *map(str, self.paths), "--model", str(self.served.path.absolute())]
         argv += ["--detector", self.detector, "--threshold", str(self.threshold), "--name", name]
         argv += ["--annotated"] * self.annotated
         return argv + (["--out", str(self.out.absolute())] if self.out else [])
@@ -97,6 +97,7 @@ def _as_job(wish: _Wish, space: Workspace, name: str | None, detach: bool, as_js
     from fer_core.inference.predictor import Predictor
 
     name = check_name(name or space.new_name(space.jobs, KIND), "job")
+    wish = replace(wish, paths=[path.absolute() for path in wish.paths])  # results name them for whoever reads them
     argv = wish.arguments(name)
     total = _count(wish.paths)
     folder = new_folder(wish.out.absolute()) if wish.out else None
