@@ -117,8 +117,8 @@ def _start(path: str, options: list[str]) -> None:
 def _results(job: Job, folder: Path, summary: Summary) -> None:
     finding(summary.told())
     with st.grid(4, min_column_width=150):
-        read = f"{summary.pictures:,}" + (f" of {summary.total:,}" if summary.stopped else "")
-        st.metric("Pictures read", read, border=True, height="stretch")
+        label = f"Pictures of {summary.total:,}" if summary.stopped else "Pictures"
+        st.metric(label, f"{summary.pictures:,}", border=True, height="stretch")
         st.metric("Faces", f"{summary.faces:,}", border=True, height="stretch")
         st.metric(
             f"Uncertain below {summary.threshold:g}",
@@ -156,9 +156,11 @@ def _by_folder(summary: Summary) -> None:
         height="content" if len(rows) < ROWS_BESIDE else 35 * ROWS_BESIDE,
         placeholder="",
         column_config={
-            "folder": st.column_config.TextColumn(width="medium"),
-            "most frequent": st.column_config.TextColumn(width="small"),
-            "share": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
+            "folder": st.column_config.TextColumn(width=110),
+            "pictures": st.column_config.NumberColumn(width=70, format="localized"),
+            "faces": st.column_config.NumberColumn(width=60, format="localized"),
+            "mostly": st.column_config.TextColumn(width=80),
+            "share": st.column_config.ProgressColumn(width=120, format="percent", min_value=0, max_value=1),
         },
     )
 
@@ -169,7 +171,7 @@ def _row(counts: Counts) -> dict[str, object]:
     return {
         "pictures": counts.pictures,
         "faces": counts.faces,
-        "most frequent": top if counts.faces else None,
+        "mostly": top if counts.faces else None,
         "share": shares[top] if counts.faces else None,
         "without a face": counts.faceless,
         "unreadable": counts.unreadable,
@@ -223,11 +225,12 @@ def _score(job: Job) -> None:
             "Score against the folder names",
             icon=":material/grid_on:",
             disabled=bool(scoring and scoring.state().alive),
-            help="The folders are named after expressions. Pictures are taken as face crops, as a dataset's are.",
+            help="The folders are named after expressions. Pictures are taken as face crops, as in a dataset, and a "
+            "look at test images is counted.",
             on_click=_score_now,
             args=(command,),
         )
-        page_link("evaluate", "Evaluate", model=Path(model).parent.name)
+        page_link("evaluate", "Open Evaluate", model=Path(model).parent.name)
     if scoring and scoring.spec().arguments == command:
         job_card(scoring)
 

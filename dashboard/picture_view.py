@@ -55,7 +55,7 @@ def show_pictures(model: ServedModel, detector: str, threshold: float) -> None:
         place = _overview(pictures) if len(pictures) > 1 else 0
         shown = pictures[place]
         if len(pictures) > 1 and not shown.result.error:
-            st.caption(plain(f"{place + 1}. {shown.result.path}"))
+            st.caption(plain(f"Picture {place + 1} · {shown.result.path}"))
         show_reading(shown.data(), shown.result)
         _footer(pictures, model, detector, threshold)
 
@@ -157,8 +157,8 @@ def _table(pictures: Sequence[UploadedPicture]) -> None:
         height=min(330, 36 * (len(summary) + 1) + 3),
         placeholder="",
         column_config={
-            "picture": st.column_config.TextColumn(width="small"),
-            "face": st.column_config.NumberColumn(width="small"),
+            "picture": st.column_config.TextColumn(width=130),
+            "face": st.column_config.NumberColumn(width=50),
             "probability": st.column_config.NumberColumn(format="percent"),
         },
         on_select=partial(_ticked, places),

@@ -110,7 +110,7 @@ def _read_new(
 ) -> str | None:
     """Adds to what is known; returns why it ended early, if it did."""
     deadline = time.monotonic() + limits.UPLOAD_SECONDS
-    done = sum(len(readings.readings) for readings in known.values())
+    before = done = sum(len(readings.readings) for readings in known.values())
     total = 0
     if not all(file.file_id in known and known[file.file_id].complete for file in files):
         total = sum(count_in_zip(file) if _is_archive(file) else 1 for file in files)
@@ -124,8 +124,8 @@ def _read_new(
                     f"Only the first {done:,} pictures are read here. "
                     "For more, put them into a folder on this machine and choose Folder."
                 )
-            if time.monotonic() > deadline:
-                return f"{done:,} pictures were read in {limits.UPLOAD_SECONDS} s, the limit at a stretch."
+            if done > before and time.monotonic() > deadline:
+                return f"{done:,} of {total:,} pictures are read; {limits.UPLOAD_SECONDS} s at a stretch is the limit."
             bar.progress(min(1.0, done / total), text=f"Reading picture {done + 1:,} of {total:,}")
             mine.readings.append(_read(picture, predictor, detector))
             done += 1
