@@ -30,6 +30,7 @@ from fer_core.errors import FerError
 from fer_core.inference.batch import (
     ANNOTATED_FOLDER,
     FACES_FILE,
+    KIND,
     OTHER_FOLDERS,
     RESULTS_FILE,
     SUMMARY_FILE,
@@ -43,7 +44,6 @@ from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job
 from fer_core.workspace import Workspace, expand
 
-KIND = "predict"
 ROWS_SHOWN = 1000
 ROWS_BESIDE = 7
 """Rows of the table of folders that are as tall together as the seven bars beside it."""
@@ -214,6 +214,8 @@ def _zipped(files: list[Path]) -> bytes:
 def _score(job: Job) -> None:
     """Where the folders tell the expression, the model can be scored against them."""
     arguments = job.spec().arguments
+    if "--model" not in arguments:
+        return
     options = arguments.index("--model")
     paths, model = arguments[1:options], arguments[options + 1]
     if len(paths) != 1 or not caching.labelled(Path(paths[0])):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from fer_core.inference.batch import Counts
     from fer_core.inference.served import ServedModel
 
-KIND: Final = "predict"
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".mjpeg", ".m4v"})
 
 
@@ -34,7 +33,7 @@ class _Wish:
 
     def arguments(self, name: str) -> list[str]:
         """The command line that does it as a job, wherever it is started."""
-        argv = [KIND, *map(str, self.paths), "--model", str(self.served.path.absolute())]
+        argv = ["predict", *map(str, self.paths), "--model", str(self.served.path.absolute())]
         argv += ["--detector", self.detector, "--threshold", str(self.threshold), "--name", name]
         argv += ["--annotated"] * self.annotated
         return argv + (["--out", str(self.out.absolute())] if self.out else [])
@@ -91,7 +90,7 @@ def predict(
 
 
 def _as_job(wish: _Wish, space: Workspace, name: str | None, detach: bool, as_json: bool) -> None:
-    from fer_core.inference.batch import RESULTS_FOLDER, new_folder, read_into
+    from fer_core.inference.batch import KIND, RESULTS_FOLDER, new_folder, read_into
     from fer_core.inference.collect import collect
     from fer_core.inference.faces import load_detector
     from fer_core.inference.predictor import Predictor

@@ -23,6 +23,9 @@ from fer_core.jobs.progress import Progress, silent
 from fer_core.jobs.store import write_atomically
 from fer_core.preprocessing import decode
 
+KIND: Final = "predict"
+"""Of the jobs that do it."""
+
 FACES_FILE: Final = "faces.csv"
 RESULTS_FILE: Final = "results.jsonl"
 SUMMARY_FILE: Final = "summary.json"
