@@ -14,7 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from dashboard import charts
 from dashboard.components import errors_shown, finding, job_command, plain, show_error, theme
 from dashboard.faces import read, sample, show_reading
-from dashboard.uploads import UploadedPicture, read_uploads, too_much
+from dashboard.uploads import UploadedPicture, let_go_of_others, read_uploads, too_much
 from fer_core import limits
 from fer_core.emotions import EMOTIONS
 from fer_core.inference.batch import Counts, annotated_jpeg, annotated_name
@@ -70,12 +70,14 @@ def _uploader() -> list[UploadedFile]:
         label_visibility="collapsed",
         max_upload_size=limits.UPLOAD_MB,
     )
+    let_go_of_others(files or [])
     if refused := st.session_state.pop(_REFUSED, None):
         show_error(refused)
     if not files:
         st.caption(
             f"Pictures, or a zip of them: up to {limits.UPLOAD_PICTURES:,} pictures of {limits.MEGAPIXELS} megapixels, "
-            f"{limits.UPLOAD_MB} MB together. They stay in memory until you leave this page. More: choose Folder."
+            f"{limits.UPLOAD_MB} MB together. They stay in memory, never on disk, until you remove them or close this "
+            "tab. More: choose Folder."
         )
     elif refused := too_much(files):
         _let_go(refused)

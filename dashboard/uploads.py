@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dashboard import caching
@@ -24,6 +26,7 @@ from fer_core.preprocessing import Pixels, decode
 from fer_core.workspace import printable
 
 _THUMBNAIL = 96  # pixels
+_KEPT = "uploads_kept"  # ids of the uploads that the page shows
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,20 @@ def too_much(files: Sequence[UploadedFile]) -> str | None:
         f"These {len(files):,} files hold {size:,.0f} MB together; the limit is {limits.UPLOAD_MB}. "
         "They were let go. Upload fewer, or put them into a folder on this machine and choose Folder."
     )
+
+
+def let_go_of_others(files: Sequence[UploadedFile]) -> None:
+    """Frees what this visitor uploaded before and the page does not show any more.
+
+    Streamlit keeps it until the browser's tab is closed, unless somebody clicks it away one by one.
+    """
+    kept = {file.file_id for file in files}
+    gone = st.session_state.get(_KEPT, set()) - kept
+    st.session_state[_KEPT] = kept
+    context = get_script_run_ctx()
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        for file_id in gone:
+            context.uploaded_file_mgr.remove_file(context.session_id, file_id)
 
 
 def read_uploads(
