@@ -14,6 +14,7 @@ import streamlit as st
 
 from fer_core.data.dataset import Dataset
 from fer_core.data.sources import FoundArchive, find_archives
+from fer_core.errors import FerError
 from fer_core.inference.faces import Detector, load_detector
 from fer_core.inference.images import Picture, PictureResult, read_picture
 from fer_core.inference.predictor import Predictor
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
+    from dashboard.uploads import FileReadings
     from fer_core.data.families import Family
     from fer_core.doctor import Report
     from fer_core.evaluation.report import EvaluationReport
@@ -138,6 +140,32 @@ def _reading(data: bytes, name: str, path: Path, stamp: float, detector_name: st
 def reading(data: bytes, name: str, model: Path, detector_name: str, threshold: float) -> PictureResult:
     """What a model says of a picture; kept in memory for this visitor only, and only for the last pictures."""
     return _reading(data, name, model, _stamp(model), detector_name, threshold)
+
+
+@st.cache_resource(max_entries=1, scope="session", show_spinner=False)
+def _upload_readings(path: Path, stamp: float, detector_name: str) -> dict[str, FileReadings]:
+    return {}
+
+
+def upload_readings(model: Path, detector_name: str) -> dict[str, FileReadings]:
+    """What this visitor's uploads were read as by a model, by the id of the upload; who reads them writes it there."""
+    return _upload_readings(model, _stamp(model), detector_name)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _labelled(path: Path, stamp: float) -> bool:
+    from fer_core.data.sources import look_at
+
+    try:
+        look_at(path)
+    except FerError:
+        return False
+    return True
+
+
+def labelled(path: Path) -> bool:
+    """Whether a folder or archive tells the expression of its pictures by the folders they lie in."""
+    return path.exists() and _labelled(path, _stamp(path))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -298,7 +298,9 @@ def sidebar_status() -> None:
                 st.toast(f"{current.name}: {state if current.exists() else 'discarded'}.")
                 st.rerun()
             page, share = _where_and_how_far(current)
-            st.page_link(PAGES / f"{page}.py", label=f"{current.name} {share}", icon=":material/play_arrow:")
+            query = {"predict": "Folder"} if page == "predict" else None
+            label = f"{current.name} {share}"
+            st.page_link(PAGES / f"{page}.py", label=label, icon=":material/play_arrow:", query_params=query)
             st.set_page_config(page_title=f"{share} · {current.name} · FER".removeprefix(" · "))
         space = Workspace.default()
         st.caption(f"{space.root.name} · {space.free_bytes() / 2**30:.0f} GB free")
@@ -312,5 +314,6 @@ def _where_and_how_far(job: Job) -> tuple[str, str]:
     if job.kind == "train":
         run = Run(job)
         return "train", f"{len(run.epoch_events)}/{run.total_epochs}" if status.total else ""
-    page = {"tour": "overview", "evaluate": "evaluate", "balance": "balance", "measure": "train"}.get(job.kind, "data")
+    pages = {"tour": "overview", "measure": "train"}
+    page = pages.get(job.kind, job.kind if job.kind in ("evaluate", "balance", "predict") else "data")
     return page, f"{100 * status.done / status.total:.0f} %" if status.total else ""

@@ -11,10 +11,10 @@ from dashboard import caching, drawings
 from dashboard.components import show_error, theme
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
-from fer_core.inference.draw import draw_faces
+from fer_core.inference.draw import draw_faces, encode_jpeg
 from fer_core.inference.images import FaceResult, PictureResult, sample_photograph
 from fer_core.inference.served import ServedModel
-from fer_core.preprocessing import Pixels, decode
+from fer_core.preprocessing import decode
 
 MAX_SHOWN = 12
 HERO_HEIGHT = 340
@@ -45,7 +45,7 @@ def show_reading(data: bytes, result: PictureResult) -> None:
     picture = draw_faces(decode(data, result.path), boxes, theme())
     # As wide as its column, but no taller than the first screen.
     width = max(1, min(640, round(HERO_HEIGHT * picture.shape[1] / picture.shape[0])))
-    left.image(_jpeg(picture), width=width, alt=f"{result.path}: {found}")
+    left.image(encode_jpeg(picture), width=width, alt=f"{result.path}: {found}")
     with right:
         if not result.faces:
             st.info(
@@ -56,12 +56,6 @@ def show_reading(data: bytes, result: PictureResult) -> None:
             _face(number, face)
         if len(result.faces) > MAX_SHOWN:
             st.caption(f"{len(result.faces) - MAX_SHOWN} more faces are in the table.")
-
-
-def _jpeg(picture: Pixels) -> bytes:
-    """A photograph, encoded: as a PNG it would take many times as long to make and to send."""
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
-    return encoded.tobytes()
 
 
 def _face(number: int, face: FaceResult) -> None:

@@ -7,10 +7,11 @@ import zipfile
 from pathlib import PurePosixPath
 from typing import Final
 
+from fer_core import limits
 from fer_core.errors import SourceError
 
-MAX_ENTRY_BYTES: Final = 64 * 2**20
-"""Larger entries are not read: a picture of the 64 megapixels we accept is smaller as JPEG or PNG."""
+MAX_ENTRY_BYTES: Final = limits.ENTRY_MB * 2**20
+"""Larger entries are not read."""
 
 MAX_EXPANSION: Final = 200
 """An archive that claims to unpack to more times its own size is refused; pictures hardly compress."""

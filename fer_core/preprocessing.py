@@ -9,23 +9,30 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
+from fer_core import limits
 from fer_core.errors import ImageError
 
 Pixels = NDArray[np.uint8]
 
-MAX_PIXELS: Final = 64_000_000
-"""Pictures with more pixels are refused before they are decoded (a 64-megapixel RGB picture takes 192 MB)."""
+MAX_PIXELS: Final = limits.MEGAPIXELS * 1_000_000
+"""Pictures with more pixels are refused before they are decoded."""
+
+_JPEG: Final = b"\xff\xd8\xff"
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_SIGNATURES: Final = (_JPEG, _PNG, b"RIFF", b"BM", b"II*\0", b"MM\0*", b"GIF8")
+# How files of the formats we read begin. OpenCV knows a dozen rarer ones, whose decoders strangers need not reach.
 
 FACE_CROP_SIDE: Final = 64
 """A picture whose longer side is at most this many pixels is taken as a face crop: no detector runs on it."""
 
 
 def decode(data: bytes, name: str = "image", *, gray: bool = False) -> Pixels:
-    """Decodes an encoded picture (JPEG, PNG, WebP, BMP, TIFF, first frame of a GIF) as it should be looked at.
+    """Decodes an encoded picture (JPEG, PNG, WebP, BMP, TIFF, GIF) as it should be looked at.
 
-    The EXIF orientation is honoured, transparency is dropped, 16-bit pictures are scaled to 8 bits.
+    The EXIF orientation is honoured, what is transparent is shown on white, of an animation the first frame is taken,
+    16-bit pictures are scaled to 8 bits.
 
     Args:
         data: The file's bytes.
@@ -40,6 +47,8 @@ def decode(data: bytes, name: str = "image", *, gray: bool = False) -> Pixels:
     """
     if not data:
         raise ImageError(f"{name}: the file is empty.")
+    if not data.startswith(_SIGNATURES):
+        raise ImageError(_unknown(name))
     try:
         # The limit that fer_core/__init__.py gives OpenCV refuses oversized pictures before allocating them.
         flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB
@@ -50,7 +59,35 @@ def decode(data: bytes, name: str = "image", *, gray: bool = False) -> Pixels:
         raise ImageError(_why_not(data, name))
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
         raise _too_large(name, image.shape[1], image.shape[0])
+    if _transparent(data):
+        image = _on_white(data, name)
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if gray else image
     return image
+
+
+def _transparent(data: bytes) -> bool:
+    """Whether a picture that decodes says that it can be seen through."""
+    if data.startswith(_JPEG):
+        return False
+    if data.startswith(_PNG):  # datasets hold tens of thousands of them, so no library is asked
+        alpha = data[25] in (4, 6)  # colour types with alpha (PNG specification, 11.2.2)
+        return alpha or b"tRNS" in data[: data.find(b"IDAT")]
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.has_transparency_data
+    except Exception:  # a variant that only OpenCV reads
+        return False
+
+
+def _on_white(data: bytes, name: str) -> Pixels:
+    """A picture on white paper. OpenCV would show the colour that lies under transparent pixels, often black."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            layer = ImageOps.exif_transpose(image).convert("RGBA")
+            paper = Image.new("RGBA", layer.size, "white")
+            return np.array(Image.alpha_composite(paper, layer).convert("RGB"))
+    except Exception as error:  # Pillow raises many kinds for hostile bytes
+        raise ImageError(_why_not(data, name)) from error
 
 
 def _why_not(data: bytes, name: str) -> str:
@@ -63,10 +100,14 @@ def _why_not(data: bytes, name: str) -> str:
     except Image.DecompressionBombError:
         return f"{name}: far more than the limit of {MAX_PIXELS // 1_000_000} megapixels. Make it smaller."
     except Exception:  # Pillow raises many kinds for hostile bytes
-        return f"{name}: not a picture we can read. Use JPEG, PNG, WebP, BMP or TIFF."
+        return _unknown(name)
     if width * height > MAX_PIXELS:
         return str(_too_large(name, width, height))
     return f"{name}: the {kind} file is damaged or cut short. Export it again."
+
+
+def _unknown(name: str) -> str:
+    return f"{name}: not a picture we can read. Use JPEG, PNG, WebP, BMP or TIFF."
 
 
 def _too_large(name: str, width: int, height: int) -> ImageError:

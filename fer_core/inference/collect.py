@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from fer_core import archive as zips
+from fer_core import limits
 from fer_core.errors import FerError, from_os_error
 from fer_core.inference.images import Picture
 from fer_core.workspace import printable
@@ -16,8 +17,8 @@ from fer_core.workspace import printable
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 """What counts as a picture in folders and archives; a file that is named itself is always tried."""
 
-MAX_FILE_BYTES: Final = 256 * 2**20
-"""Larger files are not read: 64 megapixels, uncompressed, are smaller."""
+MAX_FILE_BYTES: Final = limits.FILE_MB * 2**20
+"""Larger files are not read."""
 
 
 def collect(paths: Sequence[Path]) -> Iterator[Picture]:
@@ -28,18 +29,36 @@ def collect(paths: Sequence[Path]) -> Iterator[Picture]:
     Raises:
         FerError: A path does not exist. Nothing has been yielded then.
     """
-    for path in paths:
-        if not path.exists():
-            raise FerError(f"{path}: no such file or folder. Check the path.")
+    _check_there(paths)
     return (picture for path in paths for picture in _from_path(path))
 
 
-def from_zip(file: Path | IO[bytes], name: str) -> Iterator[Picture]:
+def count(paths: Sequence[Path]) -> int:
+    """How many pictures ``collect`` will come upon; no picture is opened.
+
+    Raises:
+        FerError: A path does not exist.
+    """
+    _check_there(paths)
+    return sum(_count(path) for path in paths)
+
+
+def count_in_zip(file: Path | IO[bytes]) -> int:
+    """How many pictures ``from_zip`` will come upon; 1 for an archive that is only an error."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return len(_entries(archive))
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        return 1
+
+
+def from_zip(file: Path | IO[bytes], name: str, skip: int = 0) -> Iterator[Picture]:
     """Pictures of a zip archive.
 
     Args:
         file: A path, or an open file that can seek.
         name: What to call it.
+        skip: How many to pass over without reading them.
 
     Yields:
         Pictures called ``name/entry``. What is hostile or damaged, entry or archive, is an error;
@@ -48,10 +67,8 @@ def from_zip(file: Path | IO[bytes], name: str) -> Iterator[Picture]:
     try:
         with zipfile.ZipFile(file) as archive:
             zips.check_expansion(archive, name)
-            entries = [info for info in archive.infolist() if not info.is_dir()]
-            for info in sorted(entries, key=lambda info: info.filename):
-                if _wanted(PurePosixPath(info.filename.replace("\\", "/"))):
-                    yield _from_entry(archive, info, f"{name}/{info.filename}")
+            for info in _entries(archive)[skip:]:
+                yield _from_entry(archive, info, f"{name}/{info.filename}")
     except FerError as error:
         yield Picture(name, error=str(error))
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
@@ -60,10 +77,32 @@ def from_zip(file: Path | IO[bytes], name: str) -> Iterator[Picture]:
         yield Picture(name, error=str(from_os_error(error, name)))
 
 
+def _check_there(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise FerError(f"{path}: no such file or folder. Check the path.")
+
+
+def _entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The pictures among the entries, sorted by name."""
+    wanted = [info for info in archive.infolist() if _wanted(PurePosixPath(info.filename.replace("\\", "/")))]
+    return sorted((info for info in wanted if not info.is_dir()), key=lambda info: info.filename)
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
+def _count(path: Path) -> int:
+    if path.is_dir():
+        return sum(1 for _ in _files(path, []))
+    return count_in_zip(path) if _is_archive(path) else 1
+
+
 def _from_path(path: Path) -> Iterator[Picture]:
     if path.is_dir():
         yield from _from_folder(path)
-    elif path.suffix.lower() == ".zip" and path.is_file():
+    elif _is_archive(path):
         yield from from_zip(path, printable(str(path)))
     else:
         yield _from_file(path)
@@ -71,14 +110,19 @@ def _from_path(path: Path) -> Iterator[Picture]:
 
 def _from_folder(root: Path) -> Iterator[Picture]:
     unreadable: list[OSError] = []
+    yield from map(_from_file, _files(root, unreadable))
+    for error in unreadable:
+        yield Picture(printable(str(error.filename)), error=printable(str(from_os_error(error))))
+
+
+def _files(root: Path, unreadable: list[OSError]) -> Iterator[Path]:
+    """The pictures of a folder and all below it; folders that cannot be listed are added to ``unreadable``."""
     # Links to folders are not followed: they can form circles.
     for folder, below, files in os.walk(root, onerror=unreadable.append):
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(files):
             if _wanted(PurePosixPath(name)):
-                yield _from_file(Path(folder) / name)
-    for error in unreadable:
-        yield Picture(printable(str(error.filename)), error=printable(str(from_os_error(error))))
+                yield Path(folder) / name
 
 
 def _wanted(path: PurePosixPath) -> bool:

@@ -1,9 +1,9 @@
-"""Predictions as a table, one row per face, for CSV files and pages."""
+"""Predictions as rows of a table, one per face, and as documents, one per picture: for files and pages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from fer_core.emotions import EMOTIONS
 from fer_core.inference.images import PictureResult
@@ -17,24 +17,53 @@ COLUMNS = (
     *("score", "error"),
 )
 
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
+
+
+def face_rows(result: PictureResult) -> Iterator[dict[str, object]]:
+    """A row for each face, numbered from 1; a picture without one has one row that says so.
+
+    Yields:
+        Some of ``COLUMNS``: boxes in pixels of the upright picture, probabilities 0 to 1.
+    """
+    if not result.faces:
+        yield {"path": _cell(result.path), "error": _cell(result.error or "No face found.")}
+    for number, face in enumerate(result.faces, start=1):
+        values = {f"p_{e}": round(float(p), 4) for e, p in zip(EMOTIONS, face.probabilities, strict=True)}
+        box = dict(zip(("x", "y", "width", "height"), face.box, strict=True))
+        words = {"emotion": face.emotion, "uncertain": face.uncertain, "score": face.score}
+        yield {"path": _cell(result.path), "face": number, **box, **words, **values}
+
+
+def _cell(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula: it may be the name that a stranger gave to a file."""
+    return f"'{text}" if text.startswith(_FORMULAS) else text
+
 
 def faces_table(results: Iterable[PictureResult]) -> pd.DataFrame:
-    """One row per face, numbered from 1 within its picture; a picture without a face has one row with none.
+    """The rows of several pictures.
 
     Returns:
-        Columns as in ``COLUMNS``; boxes in pixels of the upright picture, probabilities 0 to 1.
+        Columns as in ``COLUMNS``.
     """
     import pandas as pd
 
-    rows: list[dict[str, object]] = []
-    for result in results:
-        if not result.faces:
-            rows.append({"path": result.path, "error": result.error or "No face found."})
-        for number, face in enumerate(result.faces, start=1):
-            values = {f"p_{e}": round(float(p), 4) for e, p in zip(EMOTIONS, face.probabilities, strict=True)}
-            box = dict(zip(("x", "y", "width", "height"), face.box, strict=True))
-            words = {"emotion": face.emotion, "uncertain": face.uncertain, "score": face.score}
-            rows.append({"path": result.path, "face": number, **box, **words, **values})
+    rows = [row for result in results for row in face_rows(result)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     whole = ["face", "x", "y", "width", "height"]
     return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def document(result: PictureResult) -> dict[str, Any]:
+    """What ``predict --json`` prints of a picture: path, error, and of each face box, score and probabilities."""
+    faces = [
+        {
+            "box": list(face.box),
+            "score": face.score,
+            "emotion": face.emotion,
+            "uncertain": face.uncertain,
+            "probabilities": {e: float(p) for e, p in zip(EMOTIONS, face.probabilities, strict=True)},
+        }
+        for face in result.faces
+    ]
+    return {"path": result.path, "faces": faces, "error": result.error}

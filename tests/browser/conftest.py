@@ -44,6 +44,11 @@ class Server:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.1)
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def kill(self) -> None:
         if self._process:
             self._process.kill()

@@ -1,15 +1,18 @@
 """From encoded pictures to faces with probabilities, whatever the encoding."""
 
 import io
+import zipfile
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from fer_core.inference.faces import load_detector
+from fer_core.emotions import EMOTIONS
+from fer_core.inference.faces import Face, load_detector
 from fer_core.inference.images import Picture, read_picture, read_pictures
 from fer_core.inference.predictor import BATCH
+from fer_core.preprocessing import decode
 from tests.unit.inference.test_faces import FACE, overlap
 from tests.unit.served_models import CENTRES
 
@@ -31,6 +34,21 @@ def _transparent(photograph):
     return _encoded(Image.fromarray(np.concatenate([photograph, alpha], 2)), "PNG")
 
 
+def _animated(kind):
+    def encode(photograph):
+        second = [Image.new("RGB", (512, 512), "blue")]
+        return _encoded(Image.fromarray(photograph), kind, save_all=True, append_images=second)
+
+    return encode
+
+
+def _with_a_zip_behind(photograph):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("evil.php", "<?php ?>")
+    return _encoded(Image.fromarray(photograph), "JPEG") + archive.getvalue()
+
+
 ENCODINGS = {
     "PNG": lambda image: _encoded(Image.fromarray(image), "PNG"),
     "JPEG": lambda image: _encoded(Image.fromarray(image), "JPEG"),
@@ -40,6 +58,18 @@ ENCODINGS = {
     "gray": lambda image: _encoded(Image.fromarray(image).convert("L"), "PNG"),
     "palette": lambda image: _encoded(Image.fromarray(image).convert("P"), "PNG"),
     "transparent": _transparent,
+    "BMP": lambda image: _encoded(Image.fromarray(image), "BMP"),
+    "TIFF": lambda image: _encoded(Image.fromarray(image), "TIFF", compression="tiff_lzw"),
+    "16-bit TIFF": lambda image: cv2.imencode(".tiff", image[:, :, ::-1].astype(np.uint16) * 257)[1].tobytes(),
+    "16-bit, transparent": lambda image: cv2.imencode(
+        ".png", np.dstack([image[:, :, ::-1], np.full((512, 512), 255)]).astype(np.uint16) * 257
+    )[1].tobytes(),
+    "CMYK TIFF": lambda image: _encoded(Image.fromarray(image).convert("CMYK"), "TIFF"),
+    "animated GIF": _animated("GIF"),
+    "animated WebP": _animated("WEBP"),
+    "animated PNG": _animated("PNG"),
+    "several pages": _animated("TIFF"),
+    "with a zip behind it": _with_a_zip_behind,
     "16 bit": lambda image: cv2.imencode(".png", image[:, :, ::-1].astype(np.uint16) * 257)[1].tobytes(),
 }
 
@@ -59,6 +89,12 @@ REFUSED = {
     "text named .jpg": (lambda image: b"dear diary", "not a picture we can read"),
     "cut JPEG": (lambda image: ENCODINGS["JPEG"](image)[:9000], "damaged or cut short"),
     "cut PNG": (lambda image: ENCODINGS["PNG"](image)[:90000], "damaged or cut short"),
+    "cut GIF": (lambda image: ENCODINGS["animated GIF"](image)[:2000], "damaged or cut short"),
+    "a zip": (lambda image: _with_a_zip_behind(image)[-120:], "not a picture we can read"),
+    "SVG": (lambda image: b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not a picture we can read"),
+    "PDF": (lambda image: b"%PDF-1.7 " + bytes(100), "not a picture we can read"),
+    "a rare format of OpenCV's": (lambda image: b"P5 2 2 255 " + bytes(4), "not a picture we can read"),
+    "only a head": (lambda image: ENCODINGS["PNG"](image)[:8], "not a picture we can read"),
     "100 megapixels": (
         lambda image: _encoded(Image.new("1", (10_000, 10_000)), "PNG"),
         "10000 x 10000 is 100 megapixels",
@@ -108,3 +144,55 @@ def test_a_face_between_two_classes_is_uncertain(predictor, level, uncertain):
     data = cv2.imencode(".png", np.full((48, 48), level, np.uint8))[1].tobytes()
     (face,) = read_picture(Picture("a", data), predictor, load_detector("none"), threshold=0.6).faces
     assert face.uncertain is uncertain
+
+
+def _seen_through(kind, mode="RGBA", **options):
+    """Black all over, and transparent but for a square in the middle."""
+    alpha = np.zeros((80, 80), np.uint8)
+    alpha[20:60, 20:60] = 255
+    image = Image.fromarray(np.dstack([np.zeros((80, 80, 3), np.uint8), alpha]))
+    return _encoded(image.convert(mode), kind, **options)
+
+
+TRANSPARENT = {
+    "PNG": lambda: _seen_through("PNG"),
+    "gray PNG": lambda: _seen_through("PNG", "LA"),
+    "palette PNG": lambda: _seen_through("PNG", "P"),
+    "WebP": lambda: _seen_through("WEBP", lossless=True),
+    "GIF": lambda: _seen_through("GIF"),
+    "TIFF": lambda: _seen_through("TIFF"),
+}
+
+
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("make", TRANSPARENT.values(), ids=TRANSPARENT)
+def test_what_is_transparent_is_white(make, gray):
+    image = decode(make(), gray=gray)
+    assert image.shape == ((80, 80) if gray else (80, 80, 3))
+    assert (image[:15] == 255).all()
+    assert (image[25:55, 25:55] == 0).all()
+
+
+def test_a_transparent_picture_is_turned_as_it_asks():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.new("RGBA", (80, 40), (0, 0, 0, 0))
+    image.paste((200, 0, 0, 255), (0, 0, 10, 40))  # the left edge, which becomes the upper one
+    for kind in ("PNG", "WEBP"):
+        turned = decode(_encoded(image, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {})))
+        assert turned.shape == (80, 40, 3)
+        assert turned[2, 20].tolist() == [200, 0, 0]
+        assert turned[70, 20].tolist() == [255, 255, 255]
+
+
+def test_two_hundred_faces_in_one_picture(predictor):
+    class Crowd:
+        margin = 0.0
+
+        def detect(self, image):
+            return [Face((10 * (n % 20), 10 * (n // 20), 10, 10), None) for n in range(200)]
+
+    levels = np.kron(CENTRES[np.arange(200) % 7].reshape(10, 20), np.ones((10, 10))).astype(np.uint8)
+    data = cv2.imencode(".png", levels)[1].tobytes()
+    faces = read_picture(Picture("crowd", data), predictor, Crowd()).faces
+    assert [EMOTIONS.index(face.emotion) for face in faces] == (np.arange(200) % 7).tolist()

@@ -1,0 +1,38 @@
+"""How much a stranger may hand us. Every limit is told in words where it is met.
+
+Each is read once, from an environment variable, when the program starts.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+
+def _whole(name: str, default: int) -> int:
+    """A positive whole number from the environment; a wrong one ends the program before it does anything."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise SystemExit(f"{name} is {text[:40]!r}; it must be a whole number of 1 or more. Correct or unset it.")
+    return int(text)
+
+
+MEGAPIXELS: Final = _whole("FER_MAX_MEGAPIXELS", 64)
+"""Of one picture: larger ones are refused before they are decoded (64 megapixels of RGB take 192 MB)."""
+
+FILE_MB: Final = _whole("FER_MAX_FILE_MB", 256)
+"""Of one picture on disk: 64 megapixels, uncompressed, are smaller."""
+
+ENTRY_MB: Final = _whole("FER_MAX_ENTRY_MB", 64)
+"""Of one picture in an archive: 64 megapixels are smaller as JPEG or PNG."""
+
+UPLOAD_MB: Final = _whole("FER_MAX_UPLOAD_MB", 200)
+"""Of what one visitor has uploaded at a time, together: it stays in the server's memory while it is shown."""
+
+UPLOAD_PICTURES: Final = _whole("FER_MAX_UPLOAD_PICTURES", 200)
+"""Pictures that one visitor has uploaded at a time; more of them are a folder."""
+
+UPLOAD_SECONDS: Final = _whole("FER_MAX_UPLOAD_SECONDS", 120)
+"""How long a page may read uploads at a stretch; what takes longer is a job."""
