@@ -21,6 +21,9 @@ from fer_core.inference.video_results import Recorder, VideoSummary, clock
 from fer_core.jobs.progress import Progress, silent
 from fer_core.workspace import printable
 
+KIND: Final = "video"
+"""Of a job that reads one."""
+
 AHEAD: Final = 4
 """Frames that are decoded while the one before is being read."""
 

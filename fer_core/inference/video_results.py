@@ -34,6 +34,9 @@ BRIEF: Final = 1.0
 """Seconds; a face seen for less is told only in number: a detector's false finds flicker, and would be hundreds. Of a
 video shorter than four times that, a quarter of its length."""
 
+BINS: Final = 240
+"""Of a timeline: on a screen of 1,366 pixels each is about three wide."""
+
 COLUMNS: Final = (
     *("time", "frame", "face", "x", "y", "width", "height", "emotion", "uncertain"),
     *(f"p_{emotion}" for emotion in EMOTIONS),
@@ -119,6 +122,17 @@ class VideoSummary(BaseModel):
     stopped: bool = False
     note: str | None = None
 
+    def told(self) -> str:
+        """The finding in one sentence, and why reading ended early."""
+        if not self.faces:
+            return f"No face is in sight for long in {clock(self.seconds)}. {self.note or ''}".strip()
+        longest = max(self.faces, key=lambda face: face.seconds)
+        share = 100 * longest.shares[longest.emotion]
+        faces = "One face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
+        which = "it" if len(self.faces) == 1 else f"face {longest.face}"
+        sentence = f"{faces} in {clock(self.seconds)}; {which} appears {longest.emotion} for {share:.0f} % of the time."
+        return f"{sentence} {self.note or ''}".strip()
+
     @classmethod
     def read(cls, folder: Path) -> VideoSummary:
         """The summary in a folder of results.
@@ -148,6 +162,32 @@ def read_frames_table(folder: Path) -> pd.DataFrame:
     table = table[whole].astype({"face": "Int64"})
     table["uncertain"] = table["uncertain"] == "True"
     return table
+
+
+def over_time(table: pd.DataFrame, seconds: float, threshold: float, bins: int = BINS) -> pd.DataFrame:
+    """Faces over time, few enough to draw: what lies within a bin of time is averaged, nothing is dropped.
+
+    Args:
+        table: From ``read_frames_table``.
+        seconds: Length of the video.
+        threshold: Top probability below which a bin is uncertain.
+        bins: How many at most; never more than there are frames.
+
+    Returns:
+        One row for each face and bin in which it is seen: ``face``, ``bin``, ``start`` and ``end`` in seconds, the mean
+        of each ``p_<emotion>``, its top class as ``emotion``, and ``uncertain``.
+    """
+    width = max(seconds / max(1, min(bins, table["frame"].nunique())), 1e-3)
+    probabilities = [f"p_{emotion}" for emotion in EMOTIONS]
+    seen = table.dropna(subset=["face"])
+    # A time on the border of two bins, up to rounding, belongs to the later one.
+    seen = seen.assign(bin=((seen["time"] + 1e-3) // width).astype(int))
+    binned = seen.groupby(["face", "bin"])[probabilities].mean().reset_index()
+    values = binned[probabilities].to_numpy()
+    binned["start"], binned["end"] = binned["bin"] * width, (binned["bin"] + 1) * width
+    binned["emotion"] = [EMOTIONS[top] for top in values.argmax(axis=1)] if len(binned) else []
+    binned["uncertain"] = values.max(axis=1, initial=0) < threshold
+    return binned
 
 
 @dataclass

@@ -20,7 +20,7 @@ from fer_core.inference.video import VideoOptions, read_video, read_video_into, 
 from fer_core.inference.video_results import BRIEF, COLUMNS, VideoSummary, clock, read_frames_table
 from tests.unit.inference.videos import drawn_face, frame_with, write_mjpeg, write_sound, write_video
 
-BRIGHT, DARK = drawn_face("surprise"), drawn_face("fear")
+BRIGHT, DARK = drawn_face("surprise", seed=7), drawn_face("sad", seed=9)
 
 
 @pytest.fixture(scope="module")
@@ -209,10 +209,10 @@ def test_a_face_says_by_time_what_it_shows(tmp_path, predictor, haar):
     (face,) = summary.faces
     assert (face.first, face.frames, face.seconds) == (0, 40, 4)
     assert face.shares["surprise"] == pytest.approx(0.5, abs=0.06)
-    assert face.shares["fear"] == pytest.approx(0.5, abs=0.06)
+    assert face.shares["sad"] == pytest.approx(0.5, abs=0.06)
     table = read_frames_table(tmp_path / "out")
     assert set(table.loc[table["time"] < 2, "emotion"]) == {"surprise"}
-    assert set(table.loc[table["time"] > 2.3, "emotion"]) == {"fear"}
+    assert set(table.loc[table["time"] > 2.3, "emotion"]) == {"sad"}
 
 
 def test_reading_ahead_changes_nothing(still, predictor, haar):
@@ -231,7 +231,7 @@ def test_two_faces_that_cross_keep_their_numbers(tmp_path, predictor, haar):
     for result in results:
         for tracked in result.faces:
             said.setdefault(tracked.face.emotion, set()).add(tracked.track)
-    assert said == {"surprise": {1}, "fear": {2}}
+    assert said == {"surprise": {1}, "sad": {2}}
     assert len(results[-1].faces) == 2
 
 
@@ -272,11 +272,11 @@ def test_a_short_clip_still_has_a_face(tmp_path, predictor, haar):
 
 @pytest.mark.parametrize("n", [0, 200])
 def test_no_face_or_two_hundred(tmp_path, predictor, haar, n):
-    small = cv2.resize(BRIGHT, (90, 90))
+    small = drawn_face("surprise", side=90, seed=7)
     faces = [(small, 95 * (k % 20), 100 * (k // 20)) for k in range(n)]
     path = write_video(tmp_path / "a.mp4", [frame_with(*faces, size=(1920, 1080))] * 4)
     summary = read_video_into(path, tmp_path / "out", predictor, haar)
-    assert len(summary.faces) >= 0.9 * n if n else summary.faces == []
+    assert (len(summary.faces) > 0.9 * n) if n else (summary.faces == [])
     assert len(read_frames_table(tmp_path / "out")["frame"].unique()) == 4
 
 
