@@ -250,9 +250,7 @@ def _player(job: Job, upload: UploadedFile | None, at: float) -> None:
         if upload is not None and st.session_state.get("video_own", {}).get(job.name) == upload.file_id:
             st.video(upload, f"video/{kind}", start_time=at, alt="The video that was read")
         else:
-            st.caption(
-                "The upload was deleted when reading ended. Upload it again to see it beside the timeline."
-            )
+            st.caption("The upload was deleted when reading ended. Upload it again to see it beside the timeline.")
     elif not source.is_file():
         st.caption("The video is no longer where it was read.")
     elif source.stat().st_size > MOST_PLAYED:

@@ -64,7 +64,7 @@ class VideoLimits:
     def told(self) -> str:
         """In words."""
         hours, pixels = self.seconds / 3600, self.pixels / 1e6
-        return f"up to {hours:g} hours, {self.frames:,} frames and {pixels:.0f} megapixels a frame"
+        return f"up to {hours:g} hours, {self.frames:,} frames and {pixels:g} megapixels a frame"
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _opened(path: Path, limits: VideoLimits) -> Iterator[tuple[InputContainer, V
         if stream.width * stream.height > limits.pixels:
             raise FerError(
                 f"{name}: frames of {stream.width} x {stream.height} pixels; the limit is "
-                f"{limits.pixels / 1e6:.0f} megapixels. Make it smaller."
+                f"{limits.pixels / 1e6:g} megapixels. Make it smaller."
             )
         stream.codec_context.options = {"max_pixels": str(limits.pixels)}  # the size may change later
         stream.thread_type = "AUTO"

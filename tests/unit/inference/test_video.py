@@ -3,24 +3,46 @@
 import csv
 import json
 import os
+import tracemalloc
 import zipfile
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, Stopped
 from fer_core.inference.faces import load_detector
-from fer_core.inference.frames import LONGER_SIDE, VideoLimits, look_at_video, read_frames
+from fer_core.inference.frames import LONGER_SIDE, VideoInfo, VideoLimits, look_at_video, read_frames
 from fer_core.inference.images import read_faces
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.served import default_model
-from fer_core.inference.video import VideoOptions, read_video, read_video_into, video_document
-from fer_core.inference.video_results import BRIEF, COLUMNS, VideoSummary, clock, read_frames_table
+from fer_core.inference.tracking import FaceTracker
+from fer_core.inference.video import FrameResult, VideoOptions, read_video, read_video_into, video_document
+from fer_core.inference.video_results import (
+    BINS,
+    BRIEF,
+    COLUMNS,
+    Recorder,
+    VideoSummary,
+    clock,
+    over_time,
+    read_frames_table,
+)
+from tests.unit.inference.test_tracking import face
 from tests.unit.inference.videos import drawn_face, frame_with, write_mjpeg, write_sound, write_video
 
-BRIGHT, DARK = drawn_face("surprise", seed=7), drawn_face("sad", seed=9)
+BRIGHT, DARK = drawn_face("surprise", seed=3), drawn_face("sad", seed=3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Beside the other tests, OpenCV's threads wait for each other most of the time."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(before)
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +294,7 @@ def test_a_short_clip_still_has_a_face(tmp_path, predictor, haar):
 
 @pytest.mark.parametrize("n", [0, 200])
 def test_no_face_or_two_hundred(tmp_path, predictor, haar, n):
-    small = drawn_face("surprise", side=90, seed=7)
+    small = drawn_face("surprise", side=90, seed=3)
     faces = [(small, 95 * (k % 20), 100 * (k // 20)) for k in range(n)]
     path = write_video(tmp_path / "a.mp4", [frame_with(*faces, size=(1920, 1080))] * 4)
     summary = read_video_into(path, tmp_path / "out", predictor, haar)
@@ -383,3 +405,47 @@ def test_real_faces_are_told_by_time(tmp_path, workspace, real_data, haar):
         early, late = rows[rows["time"] < 3], rows[rows["time"] > 4]
         assert (early["emotion"] == first).mean() > 0.9
         assert (late["emotion"] == second).mean() > 0.9
+
+
+# Long videos -----------------------------------------------------------------------------------------
+
+
+def test_what_is_drawn_is_averaged_not_dropped():
+    """A hundred thousand rows become a few bins; an expression that is short but strong still counts in its bin."""
+    rows = 100_000
+    angry = np.zeros(rows)
+    angry[500:600] = 1.0
+    table = pd.DataFrame({"time": np.arange(rows) / 30, "frame": np.arange(rows), "face": 1})
+    for emotion in EMOTIONS:
+        table[f"p_{emotion}"] = angry if emotion == "angry" else (1 - angry) * (emotion == "happy")
+    binned = over_time(table, rows / 30, threshold=0.5)
+    assert len(binned) == BINS
+    assert binned["p_angry"].mean() == pytest.approx(100 / rows, rel=0.02)
+    assert binned.loc[binned["p_angry"] > 0, "start"].min() <= 500 / 30
+    assert set(binned["emotion"]) == {"happy"}
+
+
+def test_ten_times_the_frames_take_no_more_memory(tmp_path):
+    """Of a film of faces that come and go, most of them briefly."""
+    host = face(40)
+
+    def peak(frames):
+        tracker = FaceTracker()
+        info = VideoInfo((640, 480), frames / 30, 30.0)
+        tracemalloc.start()
+        with Recorder(tmp_path, info, VideoOptions(), "film", "model") as recorder:
+            for n in range(frames):
+                time = n / 30
+                # One stays; another appears somewhere else every four seconds and is gone at once.
+                guest = [face(200 + 60 * (n // 120 % 5), y=100 * (n // 600 % 4))] if n % 120 < 4 else []
+                faces = tracker.update([host, *guest], time)
+                recorder.add(FrameResult(n, time, faces, (640, 480)))
+            summary = recorder.finish()
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(summary.faces) == 1
+        assert summary.brief_faces == -(-frames // 120)
+        return most
+
+    peak(300)
+    assert peak(20_000) < peak(2_000) + 200_000
