@@ -169,6 +169,18 @@ def labelled(path: Path) -> bool:
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
+def _video_table(folder: Path, stamp: float) -> pd.DataFrame:
+    from fer_core.inference.video_results import read_frames_table
+
+    return read_frames_table(folder)
+
+
+def video_table(folder: Path) -> pd.DataFrame:
+    """``frames.csv`` in the results of a video. Shared: do not change it."""
+    return _video_table(folder, _stamp(folder / "frames.csv"))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _catalog(root: Path) -> Catalog:
     from fer_core.training.catalog import Catalog
 

@@ -22,7 +22,9 @@ LEAST_OVERLAP: Final = 0.2
 """Intersection over union below which two boxes are of different faces."""
 
 PATIENCE: Final = 1.0
-"""Seconds that a face may be out of sight and still count as the same one."""
+"""Seconds that a face may be out of sight and still count as the same one: a blink of the detector, a hand, a turn.
+
+One that stays away for longer comes back under a new number: to know it again would be to identify people."""
 
 SMOOTHING: Final = 0.4
 """Time constant of the mean of probabilities, in seconds: about the length of a spontaneous expression's rise."""
@@ -64,6 +66,7 @@ class FaceTracker:
     Args:
         smoothing: Time constant of the exponential mean of a face's probabilities in seconds; 0 for none.
         threshold: Top probability below which a face is marked uncertain, 0 to 1.
+        patience: Seconds that a face may be out of sight and still count as the same one.
 
     Example:
         tracker = FaceTracker()
@@ -72,9 +75,12 @@ class FaceTracker:
                 print(tracked.track, tracked.face.emotion)
     """
 
-    def __init__(self, smoothing: float = SMOOTHING, threshold: float = UNCERTAIN_BELOW) -> None:
+    def __init__(
+        self, smoothing: float = SMOOTHING, threshold: float = UNCERTAIN_BELOW, patience: float = PATIENCE
+    ) -> None:
         self.smoothing = smoothing
         self.threshold = threshold
+        self.patience = patience
         self._tracks: list[_Track] = []
         self._given = 0
 
@@ -88,7 +94,7 @@ class FaceTracker:
         Returns:
             The same faces in the same order.
         """
-        self._tracks = [track for track in self._tracks if time - track.time <= PATIENCE]
+        self._tracks = [track for track in self._tracks if time - track.time <= self.patience]
         matched = self._match([face.box for face in faces], time)
         return [self._follow(face, matched.get(number), time) for number, face in enumerate(faces)]
 

@@ -1,0 +1,280 @@
+"""Predict, video: a job reads it; then the player, and beside it the expression of each face by time."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from dashboard import caching, charts, timeline
+from dashboard.components import all_jobs, choose, errors_shown, finding, job_card, job_command, show_error, theme
+from fer_core.emotions import EMOTIONS
+from fer_core.errors import FerError
+from fer_core.inference.frames import SUFFIXES, VideoLimits, look_at_video
+from fer_core.inference.served import ServedModel
+from fer_core.inference.video import KIND
+from fer_core.inference.video_results import FRAMES_FILE, FaceSummary, VideoSummary, clock, over_time
+from fer_core.jobs import supervisor
+from fer_core.jobs.state import JobState
+from fer_core.jobs.store import Job
+from fer_core.workspace import Workspace, expand
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_SHOWN: Final = 6
+"""Faces with a row of their own, those in sight for longest; the CSV file holds all."""
+
+MOST_PLAYED: Final = 200 * 2**20
+"""Bytes of a file that is given to the player, which takes it into memory."""
+
+_PLAYED: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4", ".webm": "webm", ".ogv": "ogg"}
+"""What browsers can play."""
+
+_JOB, _AT, _REFUSED, _UPLOAD = "video", "video_at", "video_refused", "upload"
+
+
+def show_video(model: ServedModel, detector: str, threshold: float) -> None:
+    """The form that starts a job, and the results of this or an earlier one.
+
+    Args:
+        model: Reads the faces.
+        detector: Name of the face detector.
+        threshold: Top probability below which a face is uncertain.
+    """
+    jobs = {job.name: job for job in all_jobs() if job.kind == KIND and _may_be_seen(job)}
+    upload = _form(model, detector, threshold, busy=any(job.state().alive for job in jobs.values()))
+    if not jobs:
+        st.caption(
+            "A job reads the video and goes on when you close this page. Faces are followed from frame to frame; "
+            "what they show is written while it goes, and is kept when you stop it."
+        )
+        return
+    job = jobs[choose("Video", list(jobs), key=_JOB)] if len(jobs) > 1 else next(iter(jobs.values()))
+    state = job.state()
+    if state is not JobState.DONE:
+        job_card(job)
+    if state.alive:
+        return
+    _forget_upload(job)
+    folder = Path(job.status().result.get("folder", job.folder / "results"))
+    if not (folder / FRAMES_FILE).is_file():
+        return  # the card has said why
+    with errors_shown():
+        summary = VideoSummary.read(folder)
+        finding(summary.told())
+        _results(job, folder, summary, upload)
+        st.download_button(
+            "Download CSV",
+            (folder / FRAMES_FILE).read_bytes,
+            file_name="expressions-by-time.csv",
+            mime="text/csv",
+            type="primary",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def _form(model: ServedModel, detector: str, threshold: float, busy: bool) -> UploadedFile | None:
+    most = int(st.get_option("server.maxUploadSize"))
+    upload = st.file_uploader(
+        f"A video of up to {most} MB; {VideoLimits().told()}",
+        type=sorted(suffix[1:] for suffix in SUFFIXES),
+        key="video_file",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        path = st.text_input(
+            "Or its path on this machine",
+            placeholder="/data/clip.mp4",
+            help="On the machine that runs this page, of any size. The video stays where it is.",
+            key="video_path",
+        ).strip()
+        every = st.number_input(
+            "Read every k-th frame",
+            1,
+            1000,
+            1,
+            help="1 reads every frame. With 5, a video of 25 frames per second is read five times a second.",
+            key="video_every",
+            width=170,
+        )
+        options = ["--model", str(model.path), "--detector", detector, "--threshold", f"{threshold:g}"]
+        options += ["--every", str(every)]
+        nothing = None if path or upload else "Upload a video or write a path first."
+        st.button(
+            "Read video",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=busy or nothing is not None,
+            help="Another video is being read." if busy else nothing,
+            on_click=_start,
+            args=(upload, path, options),
+        )
+    if refused := st.session_state.pop(_REFUSED, None):
+        show_error(refused)
+    if path:
+        with st.popover("Copy as command", icon=":material/terminal:"):
+            st.code(job_command(["predict", path, "--out", "results", *options]), language="bash", wrap_lines=True)
+    return upload
+
+
+def _start(upload: UploadedFile | None, path: str, options: list[str]) -> None:
+    try:
+        name = _start_upload(upload, options) if upload else _start_path(path, options)
+    except FerError as error:
+        st.session_state[_REFUSED] = str(error)
+        return
+    st.session_state[_JOB] = st.query_params[_JOB] = name
+    st.session_state[_AT] = 0.0
+
+
+def _start_path(path: str, options: list[str]) -> str:
+    place = expand(path).absolute()
+    look_at_video(place)  # what cannot be read is told before anything is begun
+    space = Workspace.default()
+    name = space.new_name(space.jobs, KIND)
+    supervisor.launch(space.jobs, KIND, name, ["predict", str(place), *options, "--name", name])
+    return name
+
+
+def _start_upload(upload: UploadedFile, options: list[str]) -> str:
+    """The video lies in the job's folder, under a name of ours, for as long as the job runs."""
+    space = Workspace.default()
+    name = f"{KIND}-{secrets.token_hex(8)}"  # nobody else can guess the link to it
+    suffix = Path(upload.name).suffix.lower()
+    place = space.jobs / name / f"{_UPLOAD}{suffix if suffix in SUFFIXES else '.mp4'}"
+    arguments = ["predict", str(place), *options, "--name", name]
+    job = Job.create(space.jobs, KIND, name, arguments)
+    try:
+        with place.open("wb") as file:
+            upload.seek(0)
+            shutil.copyfileobj(upload, file)
+        look_at_video(place)
+        supervisor.start(job, arguments)
+    except BaseException:
+        job.discard()
+        raise
+    st.session_state.setdefault("video_own", {})[name] = upload.file_id
+    return name
+
+
+def _source(job: Job) -> Path:
+    return Path(job.spec().arguments[1])
+
+
+def _is_upload(job: Job) -> bool:
+    return _source(job).parent == job.folder
+
+
+def _may_be_seen(job: Job) -> bool:
+    """An upload is shown to who uploaded it, and to who has the link."""
+    own = st.session_state.get("video_own", {})
+    return not _is_upload(job) or job.name in own or job.name == st.query_params.get(_JOB)
+
+
+def _forget_upload(job: Job) -> None:
+    """The worker deletes it at its end; one that crashed could not."""
+    if _is_upload(job):
+        _source(job).unlink(missing_ok=True)
+
+
+@st.fragment  # a click runs this alone, not the page
+def _results(job: Job, folder: Path, summary: VideoSummary, upload: UploadedFile | None) -> None:
+    faces = sorted(summary.faces, key=lambda face: -face.seconds)[:MOST_SHOWN]
+    faces.sort(key=lambda face: face.face)
+    table = caching.video_table(folder)
+    if not 0 <= st.session_state.get(_AT, 0.0) <= summary.seconds:
+        st.session_state[_AT] = 0.0
+    left, right = st.columns([2, 3], gap="medium")
+    with right:
+        at = st.slider(
+            "Moment, in seconds",
+            0.0,
+            max(0.1, summary.seconds),
+            step=0.1,
+            key=_AT,
+            help="The player begins here. A click on the timeline chooses a moment as well.",
+        )
+        if faces:
+            binned = over_time(table, summary.seconds, summary.threshold)
+            st.plotly_chart(
+                timeline.expression_timeline(binned, [face.face for face in faces], summary.seconds, theme(), at),
+                config=charts.CONFIG,
+                key="video_timeline",
+                on_select=_clicked,
+                selection_mode="points",
+                alt=summary.told(),
+            )
+        st.caption(_at_moment(table, at))
+        if len(summary.faces) > len(faces):
+            st.caption(f"The {len(faces)} faces in sight for longest; the CSV file holds all {len(summary.faces)}.")
+        if summary.brief_faces:
+            st.caption(f"{summary.brief_faces:,} more were in sight only briefly: often no faces at all.")
+    with left:
+        _player(job, upload, at)
+    if faces:
+        _faces(folder, faces)
+
+
+def _clicked() -> None:
+    """Goes to a moment. A second click on the same one unselects it, and changes nothing."""
+    points = st.session_state["video_timeline"].selection.points
+    if points:
+        moment = points[0]["customdata"]
+        st.session_state[_AT] = float(moment[0] if isinstance(moment, list) else moment)
+
+
+def _at_moment(table: pd.DataFrame, at: float) -> str:
+    """What the faces show in the last frame until a moment."""
+    until = table[table["time"] <= at + 1e-6]
+    if until.empty:
+        return "Nothing was read until here."
+    frame = until[until["frame"] == until["frame"].iloc[-1]].dropna(subset=["face"])
+    told = []
+    for row in frame.itertuples():
+        doubt = ", uncertain" if row.uncertain else ""
+        told.append(f"face {row.face} {row.emotion} ({100 * getattr(row, f'p_{row.emotion}'):.0f} %{doubt})")
+    return f"At {clock(at)}: {'; '.join(told) or 'no face'}."
+
+
+def _player(job: Job, upload: UploadedFile | None, at: float) -> None:
+    source = _source(job)
+    kind = _PLAYED.get(source.suffix.lower())
+    if kind is None:
+        st.caption(f"Browsers do not play {source.suffix or 'such'} files: convert it to MP4 to see it here.")
+    elif _is_upload(job):
+        if upload is not None and st.session_state.get("video_own", {}).get(job.name) == upload.file_id:
+            st.video(upload, f"video/{kind}", start_time=at, alt="The video that was read")
+        else:
+            st.caption("The upload was deleted when reading ended. Upload it again to see it beside the timeline.")
+    elif not source.is_file():
+        st.caption("The video is no longer where it was read.")
+    elif source.stat().st_size > MOST_PLAYED:
+        st.caption(f"Too large to be played here (over {MOST_PLAYED // 2**20} MB): open it in a player of your own.")
+    else:
+        st.video(str(source), f"video/{kind}", start_time=at, alt="The video that was read")
+
+
+def _faces(folder: Path, faces: list[FaceSummary]) -> None:
+    """A picture of each, and the share of each expression."""
+    with st.container(horizontal=True):
+        for face in faces:
+            with st.container(width=150):
+                words = f"Face {face.face} as the model sees it, at {clock(face.best)}"
+                if (folder / face.picture).is_file():
+                    st.image(str(folder / face.picture), width=64, alt=words)
+                st.markdown(f"**Face {face.face} · {face.emotion.capitalize()}**")
+                st.caption(f"{clock(face.first)} to {clock(face.last)}, in sight for {clock(face.seconds)}")
+    shares = {f"face {face.face}": [100 * face.shares[emotion] for emotion in EMOTIONS] for face in faces}
+    st.dataframe(
+        {"share of its time, %": [*EMOTIONS, "uncertain"]}
+        | {name: [*values, 100 * face.uncertain] for (name, values), face in zip(shares.items(), faces, strict=True)},
+        hide_index=True,
+        column_config={
+            name: st.column_config.ProgressColumn(format="%.1f", min_value=0, max_value=100) for name in shares
+        },
+    )

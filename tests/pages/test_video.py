@@ -1,0 +1,117 @@
+"""Predict, video: what a visitor sees of a video that was read, and what is refused."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fer_core.inference.frames import look_at_video
+from fer_core.inference.predictor import Predictor
+from fer_core.inference.video import KIND, VideoOptions
+from fer_core.inference.video_results import Recorder
+from fer_core.jobs.store import Job, JobStatus
+from tests.pages.opened import text_of
+from tests.unit.inference.test_tracking import face
+from tests.unit.inference.videos import frame_with, write_video
+from tests.unit.served_models import write_brightness_model
+
+
+def view():
+    import streamlit as st
+
+    from dashboard.video_view import show_video
+    from fer_core.inference.served import find_model
+    from fer_core.workspace import Workspace
+
+    st.title("Predict")
+    show_video(find_model("bright", Workspace.default()), "haar", 0.5)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_video(tmp_path / "clip.mp4", [frame_with(size=(128, 96))] * 40)
+
+
+@pytest.fixture(autouse=True)
+def model(workspace):
+    return Predictor.load(write_brightness_model(workspace.runs / "bright" / "model.onnx"))
+
+
+def read(workspace, source, name="video-1", state="done", note=None):
+    """A job that has ended: two faces, of which one shows two expressions and the other is briefly there."""
+    from fer_core.inference.tracking import FaceTracker
+    from fer_core.inference.video import FrameResult
+
+    job = Job.create(workspace.jobs, KIND, name, ["predict", str(source), "--name", name])
+    tracker = FaceTracker(smoothing=0)
+    with Recorder(job.folder / "results", look_at_video(source), VideoOptions(), source.name, "bright") as recorder:
+        for n in range(40):
+            faces = [face(10 + n, emotion="happy" if n < 30 else "sad"), *([face(90)] if n < 5 else [])]
+            recorder.add(FrameResult(n, n / 10, tracker.update(faces, n / 10), (128, 96)))
+        recorder.finish(note, stopped=note is not None)
+    job.write_status(JobStatus(state=state, message=note or "", result={"folder": str(job.folder / "results")}))
+    return job
+
+
+def opened(**query):
+    app = AppTest.from_function(view, default_timeout=60)
+    app.query_params.update(query)
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
+def test_nothing_read_yet_says_what_will_happen():
+    app = opened()
+    assert "goes on when you close this page" in text_of(app)
+    assert app.button[0].disabled
+
+
+def test_a_video_that_was_read_is_told_in_a_sentence_and_by_moment(workspace, clip):
+    read(workspace, clip)
+    app = opened()
+    assert "One face in 0:04; it appears happy for 75 % of the time." in text_of(app)
+    assert "1 more were in sight only briefly" in text_of(app)
+    assert "At 0:00: face 1 happy (90 %); face 2 happy (90 %)." in text_of(app)
+    app.slider(key="video_at").set_value(3.5).run()
+    assert "At 0:03: face 1 sad (90 %)." in text_of(app)
+    shares = app.dataframe[0].value.set_index("share of its time, %")["face 1"]
+    assert shares["happy"] == pytest.approx(75, abs=0.1)
+
+
+def test_a_stopped_reading_shows_what_it_has(workspace, clip):
+    read(workspace, clip, state="stopped", note="Stopped at 0:03.")
+    assert "appears happy for 75 % of the time. Stopped at 0:03." in text_of(opened())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder / "gone.mp4", "no such file"),
+        (lambda folder: folder, "not a regular file"),
+        (lambda folder: ((folder / "a.mp4").write_bytes(b"") and None) or folder / "a.mp4", "the file is empty"),
+    ],
+)
+def test_a_path_that_cannot_be_read_is_one_sentence_and_no_job(workspace, tmp_path, make, message):
+    app = opened()
+    app.text_input(key="video_path").set_value(str(make(tmp_path))).run()
+    app.button[0].click().run()
+    assert message in app.error[0].value
+    assert not list(workspace.jobs.glob("*/job.json"))
+
+
+def test_the_upload_of_somebody_else_is_not_shown_and_is_deleted_at_the_end(workspace, clip):
+    folder = workspace.jobs / "video-0123456789abcdef"
+    upload = folder / "upload.mp4"
+    job = Job.create(workspace.jobs, KIND, folder.name, ["predict", str(upload)])
+    upload.write_bytes(clip.read_bytes())
+    job.discard()
+    # The same with its results.
+    job = read(workspace, clip, name=folder.name)
+    spec = job.spec()
+    spec.arguments[1] = str(upload)
+    (folder / "job.json").write_text(spec.model_dump_json())
+    upload.write_bytes(clip.read_bytes())
+    assert "goes on when you close this page" in text_of(opened())
+    linked = text_of(opened(video=folder.name))
+    assert "appears happy" in linked
+    assert "The upload was deleted" in linked
+    assert not upload.exists()
