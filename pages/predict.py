@@ -5,7 +5,7 @@ import streamlit as st
 from dashboard.components import finding, model_picker, page_link, show_error
 from dashboard.faces import model_caveat, read, sample, show_reading
 from fer_core.emotions import EMOTIONS
-from fer_core.inference.faces import DEFAULT_DETECTOR, DETECTORS
+from fer_core.inference.faces import DETECTORS, default_detector
 from fer_core.inference.images import UNCERTAIN_BELOW
 from fer_core.inference.served import list_models
 from fer_core.inference.table import faces_table
@@ -19,9 +19,9 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         detector = st.selectbox(
             "Face detector",
             list(DETECTORS),
-            index=list(DETECTORS).index(DEFAULT_DETECTOR),
-            help="`haar` looks for frontal faces; `none` takes the whole picture as the face. Pictures up to "
-            "64 pixels are always taken as a face.",
+            index=list(DETECTORS).index(default_detector()),
+            help="`yunet` finds small and turned faces too; `haar` looks for frontal faces; `none` takes the whole "
+            "picture as the face. Pictures up to 64 pixels are always taken as a face.",
             key="detector",
             persist_state="session",
         )

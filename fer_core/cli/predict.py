@@ -11,6 +11,7 @@ import typer
 from fer_core.cli.console import JsonOption, note, print_json, progress_bar
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
+from fer_core.inference.detector_options import DetectorOptions
 from fer_core.jobs.progress import Progress
 from fer_core.workspace import Workspace
 
@@ -27,20 +28,42 @@ def predict(
         typer.Option(help="A run, an .onnx file or a bundled model. Default: bundled, else newest."),
     ] = None,
     detector: Annotated[
-        str, typer.Option(metavar="NAME", help="How faces are found: haar, or none (each picture is a face).")
-    ] = "haar",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How faces are found: yunet (downloaded when first used), haar, or none (each picture is a face). "
+            "Default: yunet if its file is there, else haar.",
+        ),
+    ] = None,
+    min_face: Annotated[
+        int, typer.Option(metavar="PIXELS", help="Narrower faces are passed over.")
+    ] = DetectorOptions.min_face,
+    score: Annotated[
+        float, typer.Option(metavar="SHARE", help="What yunet finds with a lower score is no face, 0 to 1.")
+    ] = DetectorOptions.score,
+    margin: Annotated[
+        float, typer.Option(metavar="SHARE", help="Shows the model more around each face than usual, or less (-0.25).")
+    ] = DetectorOptions.margin,
     as_json: JsonOption = False,
 ) -> None:
     """Finds the faces in pictures and says which expression each appears to have."""
+    from fer_core.inference import yunet
     from fer_core.inference.collect import collect
-    from fer_core.inference.faces import load_detector
+    from fer_core.inference.faces import default_detector, load_detector
     from fer_core.inference.images import read_pictures
     from fer_core.inference.predictor import Predictor
     from fer_core.inference.served import default_model, find_model
 
     space = Workspace.default()
-    finder = load_detector(detector)
+    options = DetectorOptions(min_face, score, margin)
     pictures = collect(paths)
+    if detector is None:
+        detector = default_detector()
+        note(f"Face detector: {detector}")
+    if detector == "yunet":
+        with progress_bar() as bar:
+            yunet.fetch(bar)
+    finder = load_detector(detector, options)
     served = find_model(model, space) if model else default_model(space)
     predictor = Predictor.load(served)
     if model is None:
@@ -81,6 +104,7 @@ def _document(result: PictureResult) -> dict[str, Any]:
             "score": face.score,
             "emotion": face.emotion,
             "uncertain": face.uncertain,
+            "unreliable": face.unreliable,
             "probabilities": {e: float(p) for e, p in zip(EMOTIONS, face.probabilities, strict=True)},
         }
         for face in result.faces
@@ -100,5 +124,6 @@ def _print_table(documents: list[dict[str, Any]]) -> None:
         for number, face in enumerate(document["faces"], start=1):
             box = ",".join(map(str, face["box"]))
             share = f"{face['probabilities'][face['emotion']]:.1%}"
-            doubt = "  uncertain" if face["uncertain"] else ""
+            doubts = ["uncertain"] * face["uncertain"] + ([face["unreliable"]] if face["unreliable"] else [])
+            doubt = f"  {', '.join(doubts)}" if doubts else ""
             typer.echo(f"{shown:{width}}  {number:>2}  {face['emotion']:8}  {share:>6}  {box}{doubt}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    *("path", "face", "x", "y", "width", "height", "emotion", "uncertain"),
+    *("path", "face", "x", "y", "width", "height", "emotion", "uncertain", "unreliable"),
     *(f"p_{emotion}" for emotion in EMOTIONS),
     *("score", "error"),
 )
@@ -33,8 +33,8 @@ def faces_table(results: Iterable[PictureResult]) -> pd.DataFrame:
         for number, face in enumerate(result.faces, start=1):
             values = {f"p_{e}": round(float(p), 4) for e, p in zip(EMOTIONS, face.probabilities, strict=True)}
             box = dict(zip(("x", "y", "width", "height"), face.box, strict=True))
-            words = {"emotion": face.emotion, "uncertain": face.uncertain, "score": face.score}
-            rows.append({"path": result.path, "face": number, **box, **words, **values})
+            words = {"emotion": face.emotion, "uncertain": face.uncertain, "unreliable": face.unreliable}
+            rows.append({"path": result.path, "face": number, **box, **words, **values, "score": face.score})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     whole = ["face", "x", "y", "width", "height"]
     return table.astype(dict.fromkeys(whole, "Int64"))

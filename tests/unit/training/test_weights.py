@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_core import download
 from fer_core.errors import FerError, ModelError, Stopped
 from fer_core.training import weights
 
@@ -85,7 +86,7 @@ def cache(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setitem(weights.WEIGHTS, "resnet50", FILE)
-    monkeypatch.setattr(weights, "_PAUSE", 0)
+    monkeypatch.setattr(download, "_PAUSE", 0)
     return tmp_path / "keras" / "models"
 
 
@@ -173,8 +174,8 @@ def test_download_reports_bytes_and_is_found_afterwards(server, cache):
 
 def test_a_found_file_is_hashed_once_until_it_changes(cache, monkeypatch):
     place(cache, CONTENT)
-    hashed, real = [], weights._md5
-    monkeypatch.setattr(weights, "_md5", lambda path: hashed.append(path) or real(path))
+    hashed, real = [], download._hash
+    monkeypatch.setattr(download, "_hash", lambda *file: hashed.append(file) or real(*file))
     assert weights.find("resnet50") == weights.find("resnet50") == cache / FILE.name
     assert len(hashed) == 1
     place(cache, bytes(len(CONTENT)))
@@ -207,7 +208,7 @@ def test_slow_download_is_stopped_at_what_has_arrived(server, cache):
 
 
 def test_a_connection_that_falls_silent_is_made_anew(server, cache, monkeypatch):
-    monkeypatch.setattr(weights, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(download, "_TIMEOUT", 0.5)
     server.gate.clear()
 
     def open_gate_at_second_attempt(phase, done, total):
@@ -234,7 +235,7 @@ def test_a_connection_that_brings_nothing_new_is_given_up_and_the_part_kept(serv
     server.drops = [1000] + 100 * [0]
     with pytest.raises(ModelError, match="connection ended early"):
         weights.fetch("resnet50")
-    assert ranges(server) == [None] + weights._RETRIES * ["bytes=1000-"]
+    assert ranges(server) == [None] + download._RETRIES * ["bytes=1000-"]
     assert (cache / f"{FILE.name}.part").read_bytes() == CONTENT[:1000]
 
 
@@ -333,7 +334,7 @@ def test_full_disk_keeps_nothing_and_is_told(server, cache, monkeypatch):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(piece[:2500])
 
-    monkeypatch.setattr(weights, "FileIO", Full)
+    monkeypatch.setattr(download, "FileIO", Full)
     with pytest.raises(FerError, match=f"{FILE.name}.part: the disk is full"):
         weights.fetch("resnet50")
     assert list(cache.iterdir()) == []
@@ -344,7 +345,7 @@ def test_a_disk_that_takes_less_than_it_is_given_loses_nothing(server, cache, mo
         def write(self, piece):
             return super().write(piece[:7001])
 
-    monkeypatch.setattr(weights, "FileIO", Reluctant)
+    monkeypatch.setattr(download, "FileIO", Reluctant)
     assert is_whole(weights.fetch("resnet50"), cache)
 
 
@@ -358,9 +359,10 @@ def test_a_cache_that_cannot_be_made(tmp_path, cache, monkeypatch):
 
 FETCHING = f"""
 import sys
+from fer_core import download
 from fer_core.training import weights
 weights.WEIGHTS["resnet50"] = weights.WeightsFile({FILE.url!r}, {FILE.md5!r})
-weights._PAUSE = 0.01
+download._PAUSE = 0.01
 seen = set()
 def progress(phase, done, total):
     for word in [phase.split()[0], "Half"][: 1 + (done >= {HALF})]:
@@ -416,7 +418,7 @@ def test_a_waiting_process_goes_on_with_the_part_of_one_that_was_killed(server, 
 
 
 def test_a_part_that_another_process_removed_before_it_was_locked_is_made_anew(server, cache, monkeypatch):
-    taken, real = [], weights.take_lock
+    taken, real = [], download.take_lock
 
     def take_lock(path):
         descriptor = real(path)
@@ -425,7 +427,7 @@ def test_a_part_that_another_process_removed_before_it_was_locked_is_made_anew(s
         taken.append(descriptor)
         return descriptor
 
-    monkeypatch.setattr(weights, "take_lock", take_lock)
+    monkeypatch.setattr(download, "take_lock", take_lock)
     assert is_whole(weights.fetch("resnet50"), cache)
     assert len(taken) == 2
 
