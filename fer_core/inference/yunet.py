@@ -45,6 +45,13 @@ def find() -> Path | None:
     return next((path for path, checksum in paths.items() if checksum.is_of(path)), None)
 
 
+def unknown() -> Path | None:
+    """What lies in the place of the file where it is none that we know."""
+    if find():
+        return None
+    return next((path for path in map(cache_folder().joinpath, FILES) if path.exists()), None)
+
+
 def require() -> Path:
     """The detector's file.
 
@@ -53,7 +60,7 @@ def require() -> Path:
     """
     if found := find():
         return found
-    _refuse_unknown()
+    _refuse(unknown())
     raise ModelError(
         f"The face detector yunet needs a file that is not here: run `{COMMAND}` once, which downloads it, or put "
         f"{DOWNLOADED} into the folder {cache_folder()} yourself, or choose the detector haar."
@@ -69,16 +76,15 @@ def fetch(progress: Progress = silent) -> Path:
     """
     if found := find():
         return found
-    _refuse_unknown()
+    _refuse(unknown())
     path = cache_folder() / DOWNLOADED
     url = f"{(os.environ.get('FER_YUNET_URL') or _PUBLISHED).rstrip('/')}/{DOWNLOADED}"
     return download.fetch(url, path, Checksum("sha256", FILES[DOWNLOADED]), "use --detector haar", progress)
 
 
-def _refuse_unknown() -> None:
-    for path in (cache_folder() / name for name in FILES):
-        if path.exists():
-            raise ModelError(
-                f"{path}: its checksum is that of no YuNet file we know, so it is not opened. Delete it, then run "
-                f"`{COMMAND}` or put the right file there."
-            )
+def _refuse(path: Path | None) -> None:
+    if path is not None:
+        raise ModelError(
+            f"{path}: its checksum is that of no YuNet file we know, so it is not opened. Delete it, then run "
+            f"`{COMMAND}` or put the right file there."
+        )
