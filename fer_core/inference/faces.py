@@ -32,12 +32,15 @@ class Face:
             right eye (the left one in the picture) and left eye, tip of the nose, right and left corner of the mouth.
             None where the detector gives none.
         margin: What a crop adds on each side, as a share of its side.
+        extent: The box as the detector gave it, before it was cut at the borders of the picture; None where it is
+            the box.
     """
 
     box: Box
     score: float | None = None
     landmarks: NDArray[np.float32] | None = field(default=None, compare=False)
     margin: float = 0.0
+    extent: tuple[float, float, float, float] | None = None
 
 
 class Detector(Protocol):
@@ -97,9 +100,12 @@ class YuNet:
             found = found[np.asarray(kept, int).reshape(-1)]
         faces = []
         for row in found:
-            box = _clip(row[:4], width, height)
-            if min(box[2:]) > 0 and box[2] >= self._options.min_face:
-                faces.append(Face(box, float(row[14]), row[4:14].reshape(5, 2), self._options.margin))
+            box, landmarks = _clip(row[:4], width, height), row[4:14].reshape(5, 2)
+            # A face whose nose is out of sight cannot be read; in pictures a few pixels high, they are made up.
+            seen = bool((landmarks[2] >= 0).all() and (landmarks[2] < (width, height)).all() and min(box[2:]) > 0)
+            if seen and box[2] >= self._options.min_face:
+                x, y, w, h = row[:4].tolist()
+                faces.append(Face(box, float(row[14]), landmarks, self._options.margin, (x, y, w, h)))
         return sorted(faces, key=lambda face: face.box)
 
     def _search(self, image: Pixels, longer_side: int) -> NDArray[np.float32]:
@@ -112,7 +118,7 @@ class YuNet:
         if found is None:
             return np.empty((0, 15), np.float32)
         found[:, :14] /= shrink
-        return found
+        return found[np.isfinite(found).all(axis=1)]  # in pictures that are a pixel high, boxes are infinite
 
 
 class Haar:

@@ -11,10 +11,13 @@ import numpy as np
 from fer_core.inference.faces import Face
 from fer_core.preprocessing import Pixels, to_native
 
-LANDMARKS: Final = np.array([[0.3020, 0.3819], [0.6813, 0.3819], [0.4917, 0.5896], [0.3448, 0.7535], [0.6552, 0.7535]])
-"""Where YuNet finds eyes, nose and corners of the mouth in a FER2013 picture, as shares of its width and height.
+LANDMARKS: Final = np.array([[0.302, 0.385], [0.680, 0.385], [0.490, 0.590], [0.343, 0.755], [0.657, 0.755]])
+"""Where YuNet finds eyes, nose and corners of the mouth in a picture of FER2013, as shares of its side."""
 
-Medians over pictures of the train split and their mirror images; printed by ``python -m benchmarks.framing``.
+BOX: Final = (0.088, 0.0, 0.808, 1.033)
+"""Left, top, width and height of YuNet's box there, likewise.
+
+Both are medians over pictures of the train split and their mirror images, printed by ``python -m benchmarks.framing``.
 """
 
 
@@ -81,13 +84,15 @@ def _extent(turn: complex, shift: complex) -> tuple[float, float, float, float]:
 def _similarity(face: Face) -> tuple[complex, complex]:
     """``turn`` and ``shift``: what is at z = x + iy in the picture is at turn * z + shift of the crop, 0 to 1.
 
-    Its landmarks lie closest to ``LANDMARKS`` then (least squares; Umeyama 1991).
+    The landmarks say how far to turn it (least squares; Umeyama 1991), the box where it is and how large: landmarks
+    move with the expression, and a crop that follows them is read less well.
     """
-    found = np.asarray(face.landmarks, float) @ (1, 1j)
-    wanted = ((LANDMARKS + face.margin) / (1 + 2 * face.margin)) @ (1, 1j)
-    centred = found - found.mean()
-    turn = complex(np.vdot(centred, wanted) / np.vdot(centred, centred))
-    return turn, complex(wanted.mean() - turn * found.mean())
+    x, y, width, height = face.extent or face.box
+    landmarks = np.asarray(face.landmarks, float) @ (1, 1j)
+    upright = complex(np.vdot(landmarks - landmarks.mean(), LANDMARKS @ (1, 1j)))
+    turn = upright / abs(upright) * BOX[3] / height / (1 + 2 * face.margin)
+    middle = complex(BOX[0] + BOX[2] / 2 + face.margin, BOX[1] + BOX[3] / 2 + face.margin) / (1 + 2 * face.margin)
+    return turn, middle - turn * complex(x + width / 2, y + height / 2)
 
 
 TINY: Final = 24
@@ -100,31 +105,33 @@ PROFILE: Final = 0.25
 """How far the nose may lie from the middle between the eyes, as a share of their distance."""
 
 CUT_OFF: Final = 0.2
-"""Share of the crop that may lie outside the picture."""
+"""Share of the box that may lie outside the picture."""
 
 
-def doubt(image: Pixels, face: Face) -> str | None:
+def doubt(face: Face) -> str | None:
     """Why a face cannot be relied on, in a word or two; None if nothing speaks against it.
 
     Args:
-        image: The picture it was found in.
         face: From ``faces.find_faces``; without landmarks, only its size is looked at.
 
     Returns:
         ``tiny``, ``cut off``, ``profile``, ``rotated`` or None.
     """
-    if min(face.box[2:]) < TINY:
+    if face.box[2] < TINY:
         return "tiny"
     if face.landmarks is None:
         return None
-    left, top, right, bottom = _extent(*_similarity(face))
-    inside = (min(right, image.shape[1]) - max(left, 0)) * (min(bottom, image.shape[0]) - max(top, 0))
-    if 1 - inside / ((right - left) * (bottom - top)) > CUT_OFF:
+    if face.extent and 1 - face.box[2] * face.box[3] / (face.extent[2] * face.extent[3]) > CUT_OFF:
         return "cut off"
-    right_eye, left_eye, nose = (np.asarray(face.landmarks[:3], float) @ (1, 1j)).tolist()
-    between = left_eye - right_eye
-    if abs(((nose - right_eye) / between).real - 0.5) > PROFILE:
+    if nose_offset(face) > PROFILE:
         return "profile"
-    if abs(math.degrees(math.atan2(between.imag, between.real))) > ROTATED:
+    turn, _ = _similarity(face)
+    if abs(math.degrees(math.atan2(turn.imag, turn.real))) > ROTATED:
         return "rotated"
     return None
+
+
+def nose_offset(face: Face) -> float:
+    """How far the nose lies from the middle between the eyes along their line, as a share of their distance."""
+    right_eye, left_eye, nose = (np.asarray(face.landmarks, float)[:3] @ (1, 1j)).tolist()
+    return abs(((nose - right_eye) / (left_eye - right_eye)).real - 0.5)

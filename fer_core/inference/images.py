@@ -139,7 +139,7 @@ def read_faces(
 def _see(image: Pixels, predictor: Predictor, detector: Detector) -> list[_Seen]:
     height, width, channels = predictor.input_shape
     faces = find_faces(image, detector)
-    return [_Seen(face, cut(image, face, (height, width), channels), doubt(image, face)) for face in faces]
+    return [_Seen(face, cut(image, face, (height, width), channels), doubt(face)) for face in faces]
 
 
 def _find(picture: Picture, predictor: Predictor, detector: Detector) -> _Found:
