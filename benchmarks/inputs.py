@@ -49,8 +49,8 @@ def archives(data: Path | None, scratch: Path) -> tuple[Path, Path]:
     return folder / FER2013, folder / REEXPORT
 
 
-def leak_free_dataset(data: Path | None, scratch: Path) -> Path:
-    """A prepared dataset of policy leak-free: the one that is given, or made in ``scratch``."""
+def leak_free_dataset(data: Path | None, scratch: Path, *options: str) -> Path:
+    """A prepared dataset of policy leak-free: the one that is given, or made in ``scratch`` with these options."""
     folder = given(data)
     if folder is not None and (folder / "dataset.json").is_file():
         return folder
@@ -58,5 +58,5 @@ def leak_free_dataset(data: Path | None, scratch: Path) -> Path:
     note("preparing a dataset")
     out = scratch / "leak-free"
     workspace = {"FER_WORKSPACE": str(scratch / "workspace")}
-    run_child([*FER, "data", "prepare", f"fer2013={first}", f"edf={second}", "--out", out], workspace)
+    run_child([*FER, "data", "prepare", f"fer2013={first}", f"edf={second}", "--out", out, *options], workspace)
     return out

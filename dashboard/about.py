@@ -31,8 +31,9 @@ MUST_NOT: Final = (
 SOURCES: Final = (
     "**This program**: MIT licence, see the file LICENSE.",
     "**Sample photograph**: Eileen Collins by NASA, public domain; read from the installed scikit-image.",
-    "**Face detector**: OpenCV's frontal-face cascade by Rainer Lienhart, under Intel's open-source licence; part of "
-    "the OpenCV package.",
+    "**Face detectors**: `haar` is OpenCV's frontal-face cascade by Rainer Lienhart, under Intel's open-source "
+    "licence; part of the OpenCV package. `yunet` is the network of Wu, Peng and Yu (2023), MIT licence; it is not "
+    "included and downloaded only when asked for.",
     "**Drawn faces and icons**: our own.",
     "**Bundled models**: our own weights. Their training photographs are not included, only 256-bit fingerprints "
     "that tell copies.",

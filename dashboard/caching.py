@@ -15,7 +15,7 @@ import streamlit as st
 from fer_core.data.dataset import Dataset
 from fer_core.data.sources import FoundArchive, find_archives
 from fer_core.errors import FerError
-from fer_core.inference.faces import Detector, load_detector
+from fer_core.inference.faces import Detector, DetectorOptions, load_detector
 from fer_core.inference.images import Picture, PictureResult, read_picture
 from fer_core.inference.predictor import Predictor
 from fer_core.preprocessing import Pixels
@@ -127,9 +127,9 @@ def emotion_icon(emotion: str, size: int = 96) -> Pixels:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def detector(name: str) -> Detector:
+def detector(name: str, options: DetectorOptions | None = None) -> Detector:
     """A face detector, shared by all visitors (detectors are thread-safe)."""
-    return load_detector(name)
+    return load_detector(name, options)
 
 
 @st.cache_data(max_entries=64, scope="session", show_spinner=False)

@@ -298,7 +298,7 @@ def sidebar_status() -> None:
                 st.toast(f"{current.name}: {state if current.exists() else 'discarded'}.")
                 st.rerun()
             page, share = _where_and_how_far(current)
-            query = {"predict": "Folder"} if page == "predict" else None
+            query = {"predict": "Video" if current.kind == "video" else "Folder"} if page == "predict" else None
             label = f"{current.name} {share}"
             st.page_link(PAGES / f"{page}.py", label=label, icon=":material/play_arrow:", query_params=query)
             st.set_page_config(page_title=f"{share} · {current.name} · FER".removeprefix(" · "))
@@ -314,6 +314,6 @@ def _where_and_how_far(job: Job) -> tuple[str, str]:
     if job.kind == "train":
         run = Run(job)
         return "train", f"{len(run.epoch_events)}/{run.total_epochs}" if status.total else ""
-    pages = {"tour": "overview", "measure": "train"}
+    pages = {"tour": "overview", "measure": "train", "video": "predict"}
     page = pages.get(job.kind, job.kind if job.kind in ("evaluate", "balance", "predict") else "data")
     return page, f"{100 * status.done / status.total:.0f} %" if status.total else ""

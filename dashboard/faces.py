@@ -63,7 +63,8 @@ def _face(number: int, face: FaceResult) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.image(drawings.face(face.crop, 64), width=64, alt=f"Face {number} as the model sees it")
         words = f"**{number} · {face.emotion.capitalize()}** · {top:.0f} %"
-        st.markdown(words + ("  \n:gray-badge[uncertain]" if face.uncertain else ""))
+        badges = [f":gray-badge[{doubt}]" for doubt in ("uncertain" * face.uncertain, face.unreliable) if doubt]
+        st.markdown("  \n".join([words, " ".join(badges)]))
     probabilities = dict(zip(EMOTIONS, map(float, face.probabilities), strict=True))
     st.image(drawings.seven_bars(probabilities, theme()), width="stretch", alt=drawings.told(probabilities))
 

@@ -25,7 +25,8 @@ import psutil
 from pydantic import BaseModel
 
 import fer_core
-from fer_core.errors import FerError
+from fer_core.errors import FerError, ModelError
+from fer_core.inference import yunet
 from fer_core.machine import usable_cores
 from fer_core.training.config import TRACKING
 from fer_core.training.weights import WEIGHTS, cache_folder, find
@@ -101,7 +102,7 @@ def examine(workspace: Workspace, requirements: Path = _REQUIREMENTS) -> Report:
         requirements: The file with the pinned packages.
     """
     machine = [_processor(), _memory(), _gpu(), _writable(workspace), _disk(workspace)]
-    parts = [*_bundled(workspace), _cascade(), _photograph(), _weights(), _opencv()]
+    parts = [*_bundled(workspace), _cascade(), _yunet(), _photograph(), _weights(), _opencv()]
     optional = (_optional(requirements, setting) for setting in TRACKING)
     return Report(checks=[_python(), *machine, *parts, *_packages(requirements), *optional])
 
@@ -187,6 +188,16 @@ def _cascade() -> Check:
         return Check(check="Face detector haar", status=Status.OK, found=name)
     todo = "pip install --force-reinstall opencv-python-headless, version 4 (version 5 has no cascades)"
     return Check(check="Face detector haar", status=Status.MISSING, found=f"{name} is not in OpenCV", todo=todo)
+
+
+def _yunet() -> Check:
+    try:
+        return Check(check="Face detector yunet", status=Status.OK, found=yunet.require().name)
+    except ModelError as error:
+        if yunet.unknown():
+            return Check(check="Face detector yunet", status=Status.WARNING, found=_first_line(error))
+    found = "not downloaded; haar is used, which misses most turned and small faces"
+    return Check(check="Face detector yunet", status=Status.OK, found=found, todo=f"{yunet.COMMAND} (0.2 MB)")
 
 
 def _photograph() -> Check:

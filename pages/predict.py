@@ -6,13 +6,13 @@ from dashboard.components import model_picker, page_link
 from dashboard.faces import model_caveat
 from dashboard.folder_view import show_folder
 from dashboard.picture_view import show_pictures
-from fer_core.inference.faces import DEFAULT_DETECTOR, DETECTORS
+from dashboard.video_view import show_video
+from fer_core.inference.faces import DETECTORS, default_detector
 from fer_core.inference.images import UNCERTAIN_BELOW
 from fer_core.inference.served import list_models
 from fer_core.workspace import Workspace
 
-VIEWS = {"Pictures": show_pictures, "Folder": show_folder}
-# Video: show_video of dashboard/video_view.py takes the same three arguments.
+VIEWS = {"Pictures": show_pictures, "Folder": show_folder, "Video": show_video}
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     model = model_picker(prefer=next((model.name for model in list_models(Workspace.default()) if model.bundled), None))
@@ -20,9 +20,9 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         detector = st.selectbox(
             "Face detector",
             list(DETECTORS),
-            index=list(DETECTORS).index(DEFAULT_DETECTOR),
-            help="`haar` looks for frontal faces; `none` takes the whole picture as the face. Pictures up to "
-            "64 pixels are always taken as a face.",
+            index=list(DETECTORS).index(default_detector()),
+            help="`yunet` finds small and turned faces too; `haar` looks for frontal faces; `none` takes the whole "
+            "picture as the face. Pictures up to 64 pixels are always taken as a face.",
             key="detector",
             persist_state="session",
         )

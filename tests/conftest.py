@@ -14,6 +14,7 @@ def workspace(tmp_path, monkeypatch):
     folder = tmp_path / "workspace"
     monkeypatch.setenv("FER_WORKSPACE", str(folder))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))  # nor downloads into, or finds, their weights
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
     for name in ("FER_JOB_FOLDER", "FER_JOB_LOCK_FD"):
         monkeypatch.delenv(name, raising=False)
     from fer_core.workspace import Workspace

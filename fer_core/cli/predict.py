@@ -1,63 +1,107 @@
-"""``predict``: the faces in pictures and the apparent expression of each."""
+"""``predict``: the faces in pictures and videos, and the apparent expression of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fer_core.cli.console import DetachOption, JsonOption, note, print_json, progress_bar, start_detached
 from fer_core.errors import FerError, Stopped
+from fer_core.inference.detector_options import DetectorOptions
 from fer_core.jobs.worker import work
 from fer_core.workspace import Workspace, check_name
 
 if TYPE_CHECKING:
     from fer_core.inference.batch import Counts
+    from fer_core.inference.faces import Detector
+    from fer_core.inference.predictor import Predictor
     from fer_core.inference.served import ServedModel
-
-VIDEO_SUFFIXES: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".mjpeg", ".m4v"})
+    from fer_core.jobs.progress import Progress
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """What is to be read, and how."""
+class Wish:
+    """What is to be read, and how.
 
-    paths: list[Path]
+    Attributes:
+        pictures: Files, folders and archives.
+        videos: Files.
+        every: Of videos; 1 for every frame, k for every k-th.
+    """
+
+    pictures: list[Path]
+    videos: list[Path]
     served: ServedModel
     detector: str
+    options: DetectorOptions
     threshold: float
+    every: int
     annotated: bool
     out: Path | None
 
     def arguments(self, name: str) -> list[str]:
         """The command line that does it as a job, wherever it is started."""
-        argv = ["predict", *map(str, self.paths), "--model", str(self.served.path.absolute())]
+        argv = ["predict", *map(str, (*self.pictures, *self.videos)), "--model", str(self.served.path.absolute())]
         argv += ["--detector", self.detector, "--threshold", str(self.threshold), "--name", name]
+        chosen, usual = self.options, DetectorOptions()
+        for option, value, default in (
+            ("--min-face", chosen.min_face, usual.min_face),
+            ("--score", chosen.score, usual.score),
+            ("--margin", chosen.margin, usual.margin),
+            ("--every", self.every, 1),
+        ):
+            argv += [option, str(value)] if value != default else []
         argv += ["--annotated"] * self.annotated
         return argv + (["--out", str(self.out.absolute())] if self.out else [])
+
+    def open(self, progress: Progress) -> tuple[Predictor, Detector]:
+        """Model and detector; its file is downloaded if it is not there."""
+        from fer_core.inference import yunet
+        from fer_core.inference.faces import load_detector
+        from fer_core.inference.predictor import Predictor
+
+        if self.detector == "yunet":
+            yunet.fetch(progress)
+        return Predictor.load(self.served), load_detector(self.detector, self.options)
 
 
 def predict(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Pictures, folders or zip archives of pictures.")
+        list[Path], typer.Argument(metavar="PATH...", help="Pictures, folders or zip archives of pictures; videos.")
     ],
     model: Annotated[
         str | None,
         typer.Option(help="A run, an .onnx file or a bundled model. Default: bundled, else newest."),
     ] = None,
     detector: Annotated[
-        str, typer.Option(metavar="NAME", help="How faces are found: haar, or none (each picture is a face).")
-    ] = "haar",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How faces are found: yunet (downloaded when first used), haar, or none (each picture is a face). "
+            "Default: yunet if its file is there, else haar.",
+        ),
+    ] = None,
+    min_face: Annotated[
+        int, typer.Option(metavar="PIXELS", help="Narrower faces are passed over.")
+    ] = DetectorOptions.min_face,
+    score: Annotated[
+        float, typer.Option(metavar="SHARE", help="What yunet finds with a lower score is no face, 0 to 1.")
+    ] = DetectorOptions.score,
+    margin: Annotated[
+        float, typer.Option(metavar="SHARE", help="Shows the model more around each face than usual, or less (-0.25).")
+    ] = DetectorOptions.margin,
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="A face whose highest probability is lower is marked uncertain.")
     ] = 0.5,
+    every: Annotated[int, typer.Option(min=1, metavar="K", help="Of videos, read every K-th frame.")] = 1,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write results here while reading, as a job: faces.csv, results.jsonl and summary.json.",
+            help="Write results here while reading, as a job: tables as CSV, and summary.json.",
         ),
     ] = None,
     annotated: Annotated[
@@ -67,38 +111,48 @@ def predict(
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Finds the faces in pictures and says which expression each appears to have.
+    """Finds the faces in pictures and videos and says which expression each appears to have.
 
     Results are printed, or with --out, --annotated, --name or --detach written by a job, to watch and to stop.
     """
-    from fer_core.inference.faces import load_detector
+    from fer_core.inference.faces import check_detector, default_detector
+    from fer_core.inference.frames import SUFFIXES
     from fer_core.inference.served import default_model, find_model
 
-    if any(path.suffix.lower() in VIDEO_SUFFIXES for path in paths):
-        # Here goes fer_core.inference.video.read_video_into, imported when it is needed.
-        raise FerError("Videos cannot be read yet. Name pictures, or folders or zips of them.")
-    load_detector(detector)  # a wrong name is told before anything is begun
+    options = DetectorOptions(min_face, score, margin)
+    if detector is not None:
+        check_detector(detector)
+    videos = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    pictures = [path for path in paths if path not in videos]
     space = Workspace.default()
     served = find_model(model, space) if model else default_model(space)
+    if detector is None:
+        detector = default_detector()
+        note(f"Face detector: {detector}")
     if model is None:
         note(f"Model: {served.name}")
-    wish = _Wish(paths, served, detector, threshold, annotated, out)
+    wish = Wish(pictures, videos, served, detector, options, threshold, every, annotated, out)
     if out is None and not (annotated or detach or name):
         _print(wish, as_json)
-    else:
+    elif not videos:
         _as_job(wish, space, name, detach, as_json)
+    elif len(paths) > 1 or annotated:
+        raise FerError("A job reads one video, or pictures alone. Start one for each, a video without --annotated.")
+    else:
+        from fer_core.cli.predict_video import video_job
+
+        video_job(wish, space, name, detach, as_json)
 
 
-def _as_job(wish: _Wish, space: Workspace, name: str | None, detach: bool, as_json: bool) -> None:
+def _as_job(wish: Wish, space: Workspace, name: str | None, detach: bool, as_json: bool) -> None:
     from fer_core.inference.batch import KIND, RESULTS_FOLDER, new_folder, read_into
     from fer_core.inference.collect import collect
-    from fer_core.inference.faces import load_detector
-    from fer_core.inference.predictor import Predictor
 
     name = check_name(name or space.new_name(space.jobs, KIND), "job")
-    wish = replace(wish, paths=[path.absolute() for path in wish.paths])  # results name them for whoever reads them
+    # Results name them for whoever reads them.
+    wish = replace(wish, pictures=[path.absolute() for path in wish.pictures])
     argv = wish.arguments(name)
-    total = _count(wish.paths)
+    total = _count(wish.pictures)
     folder = new_folder(wish.out.absolute()) if wish.out else None
     if detach:
         start_detached(space, KIND, name, argv, as_json)
@@ -107,12 +161,13 @@ def _as_job(wish: _Wish, space: Workspace, name: str | None, detach: bool, as_js
         folder = folder or new_folder(worker.job.folder / RESULTS_FOLDER)
         worker.say("", folder=str(folder))
         worker("Loading the model", 0, 0)
+        predictor, detector = wish.open(worker)
         summary = read_into(
-            collect(wish.paths),
+            collect(wish.pictures),
             total,
             folder,
-            Predictor.load(wish.served),
-            load_detector(wish.detector),
+            predictor,
+            detector,
             detector_name=wish.detector,
             threshold=wish.threshold,
             annotated=wish.annotated,
@@ -126,34 +181,39 @@ def _as_job(wish: _Wish, space: Workspace, name: str | None, detach: bool, as_js
     _end(summary)
 
 
-def _print(wish: _Wish, as_json: bool) -> None:
+def _print(wish: Wish, as_json: bool) -> None:
     """Reads and prints; Ctrl-C prints what was read until then."""
     from fer_core.inference.batch import Counts
     from fer_core.inference.collect import collect
-    from fer_core.inference.faces import load_detector
     from fer_core.inference.images import read_pictures
-    from fer_core.inference.predictor import Predictor
     from fer_core.inference.table import document
 
-    total = _count(wish.paths)
-    predictor, detector = Predictor.load(wish.served), load_detector(wish.detector)
+    total = _count(wish.pictures) if wish.pictures or not wish.videos else 0
+    with progress_bar() as bar:
+        predictor, detector = wish.open(bar)
     counts, documents = Counts(), []
     interrupted = False
     try:
         with progress_bar() as bar:
-            for result in read_pictures(collect(wish.paths), predictor, detector, wish.threshold):
+            for result in read_pictures(collect(wish.pictures), predictor, detector, wish.threshold):
                 documents.append(document(result))
                 counts.add(result)
                 bar("Reading pictures", counts.pictures, total)
     except KeyboardInterrupt:
         interrupted = True
+    if not as_json:
+        _print_table(documents)
+    if wish.videos and not interrupted:
+        from fer_core.cli.predict_video import read_videos
+
+        documents += read_videos(wish, predictor, detector, as_json)
     if as_json:
         print_json(documents)
-    else:
-        _print_table(documents)
     if interrupted:
         raise Stopped(f"Interrupted after {counts.pictures:,} of {total:,} pictures; what was found in them is above.")
     _end(counts)
+    if any(document["error"] is not None for document in documents):
+        raise typer.Exit(1)
 
 
 def _count(paths: list[Path]) -> int:
@@ -189,5 +249,6 @@ def _print_table(documents: list[dict[str, Any]]) -> None:
         for number, face in enumerate(document["faces"], start=1):
             box = ",".join(map(str, face["box"]))
             share = f"{face['probabilities'][face['emotion']]:.1%}"
-            doubt = "  uncertain" if face["uncertain"] else ""
+            doubts = ["uncertain"] * face["uncertain"] + ([face["unreliable"]] if face["unreliable"] else [])
+            doubt = f"  {', '.join(doubts)}" if doubts else ""
             typer.echo(f"{shown:{width}}  {number:>2}  {face['emotion']:8}  {share:>6}  {box}{doubt}")

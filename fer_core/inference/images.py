@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
-from fer_core.inference.faces import Box, Detector, Face, crop_face, find_faces
+from fer_core.inference.faces import Box, Detector, Face, find_faces
+from fer_core.inference.framing import cut, doubt
 from fer_core.inference.predictor import BATCH, Predictor
-from fer_core.preprocessing import Pixels, decode, to_native
+from fer_core.preprocessing import Pixels, decode
 
 UNCERTAIN_BELOW: Final = 0.5
 """A face whose top class is less probable than this is uncertain: the other six together are likelier."""
@@ -42,6 +43,7 @@ class FaceResult:
         uncertain: Whether its probability is below the threshold.
         probabilities: float32 ``[7]``, in the order of ``emotions.py``.
         crop: uint8 ``[H, W, C]``, the face as the model reads it.
+        unreliable: Why not to rely on it: ``tiny``, ``cut off``, ``profile`` or ``rotated``; None if nothing is known.
     """
 
     box: Box
@@ -50,6 +52,7 @@ class FaceResult:
     uncertain: bool
     probabilities: NDArray[np.float32]
     crop: Pixels
+    unreliable: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,20 @@ class PictureResult:
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """A face before the model has seen it."""
+
+    face: Face
+    crop: Pixels
+    unreliable: str | None
+
+
+@dataclass(frozen=True)
 class _Found:
-    """Faces before the model has seen them; the picture itself is let go."""
+    """The faces of a picture; the picture itself is let go."""
 
     path: str
-    faces: list[Face]
-    crops: list[Pixels]
+    faces: list[_Seen]
     error: str | None = None
 
 
@@ -93,14 +104,9 @@ def read_pictures(
     """
     found = (_find(picture, predictor, detector) for picture in pictures)
     while group := list(islice(found, BATCH)):
-        crops = [crop for entry in group for crop in entry.crops]
-        answers = iter(predictor.classify(np.stack(crops)) if crops else ())
+        results = iter(_classify([face for entry in group for face in entry.faces], predictor, threshold))
         for entry in group:
-            faces = [
-                _result(face, crop, next(answers), threshold)
-                for face, crop in zip(entry.faces, entry.crops, strict=True)
-            ]
-            yield PictureResult(entry.path, faces, entry.error)
+            yield PictureResult(entry.path, list(islice(results, len(entry.faces))), entry.error)
 
 
 def read_picture(
@@ -127,31 +133,34 @@ def read_faces(
     Raises:
         ModelError: The model fails.
     """
-    faces, crops = _crops(image, predictor, detector)
-    answers = predictor.classify(np.stack(crops)) if crops else ()
-    return [_result(*found, threshold) for found in zip(faces, crops, answers, strict=True)]
+    return _classify(_see(image, predictor, detector), predictor, threshold)
 
 
-def _crops(image: Pixels, predictor: Predictor, detector: Detector) -> tuple[list[Face], list[Pixels]]:
+def _see(image: Pixels, predictor: Predictor, detector: Detector) -> list[_Seen]:
     height, width, channels = predictor.input_shape
     faces = find_faces(image, detector)
-    crops = [to_native(crop_face(image, face.box, detector.margin), (height, width), channels) for face in faces]
-    return faces, crops
+    return [_Seen(face, cut(image, face, (height, width), channels), doubt(face)) for face in faces]
 
 
 def _find(picture: Picture, predictor: Predictor, detector: Detector) -> _Found:
     if picture.error is not None:
-        return _Found(picture.path, [], [], picture.error)
+        return _Found(picture.path, [], picture.error)
     try:
         image = decode(picture.data, picture.path)
     except FerError as error:
-        return _Found(picture.path, [], [], str(error))
-    return _Found(picture.path, *_crops(image, predictor, detector))
+        return _Found(picture.path, [], str(error))
+    return _Found(picture.path, _see(image, predictor, detector))
 
 
-def _result(face: Face, crop: Pixels, answer: NDArray[np.float32], threshold: float) -> FaceResult:
-    top = int(answer.argmax())
-    return FaceResult(face.box, face.score, EMOTIONS[top], bool(answer[top] < threshold), answer, crop)
+def _classify(faces: list[_Seen], predictor: Predictor, threshold: float) -> list[FaceResult]:
+    answers = predictor.classify(np.stack([seen.crop for seen in faces])) if faces else ()
+    return [_result(seen, answer, threshold) for seen, answer in zip(faces, answers, strict=True)]
+
+
+def _result(seen: _Seen, answer: NDArray[np.float32], threshold: float) -> FaceResult:
+    face, top = seen.face, int(answer.argmax())
+    uncertain = bool(answer[top] < threshold)
+    return FaceResult(face.box, face.score, EMOTIONS[top], uncertain, answer, seen.crop, seen.unreliable)
 
 
 def sample_photograph() -> Path:

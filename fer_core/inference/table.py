@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    *("path", "face", "x", "y", "width", "height", "emotion", "uncertain"),
+    *("path", "face", "x", "y", "width", "height", "emotion", "uncertain", "unreliable"),
     *(f"p_{emotion}" for emotion in EMOTIONS),
     *("score", "error"),
 )
@@ -31,8 +31,8 @@ def face_rows(result: PictureResult) -> Iterator[dict[str, object]]:
     for number, face in enumerate(result.faces, start=1):
         values = {f"p_{e}": round(float(p), 4) for e, p in zip(EMOTIONS, face.probabilities, strict=True)}
         box = dict(zip(("x", "y", "width", "height"), face.box, strict=True))
-        words = {"emotion": face.emotion, "uncertain": face.uncertain, "score": face.score}
-        yield {"path": _cell(result.path), "face": number, **box, **words, **values}
+        words = {"emotion": face.emotion, "uncertain": face.uncertain, "unreliable": face.unreliable}
+        yield {"path": _cell(result.path), "face": number, **box, **words, **values, "score": face.score}
 
 
 def _cell(text: str) -> str:
@@ -62,6 +62,7 @@ def document(result: PictureResult) -> dict[str, Any]:
             "score": face.score,
             "emotion": face.emotion,
             "uncertain": face.uncertain,
+            "unreliable": face.unreliable,
             "probabilities": {e: float(p) for e, p in zip(EMOTIONS, face.probabilities, strict=True)},
         }
         for face in result.faces

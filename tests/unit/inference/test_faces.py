@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fer_core.errors import FerError
-from fer_core.inference.faces import crop_face, find_faces, load_detector
+from fer_core.inference.faces import Face, find_faces, load_detector
+from fer_core.inference.framing import cut
 from fer_core.preprocessing import FACE_CROP_SIDE
 
 FACE = (177, 67, 93, 93)
@@ -82,7 +83,7 @@ def test_one_detector_serves_many_threads(haar, photograph):
 def test_a_crop_at_the_border_repeats_it():
     image = np.zeros((10, 10, 3), np.uint8)
     image[0, 0] = 200
-    crop = crop_face(image, (0, 0, 10, 10), 0.2)
-    assert crop.shape == (14, 14, 3)
+    crop = cut(image, Face((0, 0, 10, 10), margin=0.2), (14, 14), 3)
     assert (crop[:3, :3] == 200).all()
-    assert crop_face(image, (0, 0, 10, 10), 0.0).shape == (10, 10, 3)
+    assert not crop[3:].any()
+    assert (cut(image, Face((0, 0, 10, 10)), (10, 10), 3) == image).all()

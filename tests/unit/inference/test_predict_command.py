@@ -34,7 +34,7 @@ def test_json_of_a_photograph_is_one_document_with_the_promised_keys(capfd, work
     assert picture["path"] == str(sample_photograph())
     assert picture["error"] is None
     (face,) = picture["faces"]
-    assert list(face) == ["box", "score", "emotion", "uncertain", "probabilities"]
+    assert list(face) == ["box", "score", "emotion", "uncertain", "unreliable", "probabilities"]
     assert overlap(face["box"], FACE) > 0.7
     assert list(face["probabilities"]) == list(EMOTIONS)
     assert max(face["probabilities"], key=face["probabilities"].get) == face["emotion"]

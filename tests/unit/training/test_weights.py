@@ -3,79 +3,24 @@
 import errno
 import hashlib
 import os
-import re
 import socket
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import FileIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fer_core import download
 from fer_core.errors import FerError, ModelError, Stopped
 from fer_core.training import weights
+from tests.unit.file_server import serve
 
 ROOT = Path(__file__).parents[3]
 CONTENT = np.random.default_rng(1).bytes(300_000)
 HALF = len(CONTENT) // 2
 FILE = weights.WeightsFile("http://weights.invalid/tiny_notop.h5", hashlib.md5(CONTENT).hexdigest())
-
-
-class Server(ThreadingHTTPServer):
-    """Gives CONTENT.
-
-    Attributes:
-        asked: The path and range of each request.
-        ranges: Whether it knows ranges.
-        says_length: Whether it says how much it sends.
-        drops: After how many bytes it closes the connection, for each of the next requests.
-        answers: A status instead of the file, for each of the next requests; None for the file.
-        gate: What it waits for when it has sent half of the file.
-    """
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked, self.drops, self.answers = [], [], []
-        self.content, self.ranges, self.says_length = CONTENT, True, True
-        self.gate = threading.Event()
-        self.gate.set()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        server, asked = self.server, self.headers["Range"]
-        server.asked.append((self.path, asked))
-        if server.answers and (status := server.answers.pop(0)):
-            return self.send_error(status)
-        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and server.ranges else 0
-        if start and start >= len(server.content):
-            return self.send_error(416)
-        body = server.content[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            end = len(server.content)
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{end}")
-        if server.says_length:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if server.drops:
-            return self.wfile.write(body[: server.drops.pop(0)])
-        self.wfile.write(body[:HALF])
-        self.wfile.flush()
-        server.gate.wait()
-        return self.wfile.write(body[HALF:])
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture
@@ -85,21 +30,15 @@ def cache(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setitem(weights.WEIGHTS, "resnet50", FILE)
-    monkeypatch.setattr(weights, "_PAUSE", 0)
+    monkeypatch.setattr(download, "_PAUSE", 0)
     return tmp_path / "keras" / "models"
 
 
 @pytest.fixture
 def server(cache, monkeypatch):
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("FER_WEIGHTS_URL", server.url + "/")
-    yield server
-    server.gate.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serve(CONTENT) as server:
+        monkeypatch.setenv("FER_WEIGHTS_URL", server.url + "/")
+        yield server
 
 
 def place(folder, content, name=FILE.name):
@@ -173,8 +112,8 @@ def test_download_reports_bytes_and_is_found_afterwards(server, cache):
 
 def test_a_found_file_is_hashed_once_until_it_changes(cache, monkeypatch):
     place(cache, CONTENT)
-    hashed, real = [], weights._md5
-    monkeypatch.setattr(weights, "_md5", lambda path: hashed.append(path) or real(path))
+    hashed, real = [], download._hash
+    monkeypatch.setattr(download, "_hash", lambda *file: hashed.append(file) or real(*file))
     assert weights.find("resnet50") == weights.find("resnet50") == cache / FILE.name
     assert len(hashed) == 1
     place(cache, bytes(len(CONTENT)))
@@ -207,7 +146,7 @@ def test_slow_download_is_stopped_at_what_has_arrived(server, cache):
 
 
 def test_a_connection_that_falls_silent_is_made_anew(server, cache, monkeypatch):
-    monkeypatch.setattr(weights, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(download, "_TIMEOUT", 0.5)
     server.gate.clear()
 
     def open_gate_at_second_attempt(phase, done, total):
@@ -234,7 +173,7 @@ def test_a_connection_that_brings_nothing_new_is_given_up_and_the_part_kept(serv
     server.drops = [1000] + 100 * [0]
     with pytest.raises(ModelError, match="connection ended early"):
         weights.fetch("resnet50")
-    assert ranges(server) == [None] + weights._RETRIES * ["bytes=1000-"]
+    assert ranges(server) == [None] + download._RETRIES * ["bytes=1000-"]
     assert (cache / f"{FILE.name}.part").read_bytes() == CONTENT[:1000]
 
 
@@ -333,7 +272,7 @@ def test_full_disk_keeps_nothing_and_is_told(server, cache, monkeypatch):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(piece[:2500])
 
-    monkeypatch.setattr(weights, "FileIO", Full)
+    monkeypatch.setattr(download, "FileIO", Full)
     with pytest.raises(FerError, match=f"{FILE.name}.part: the disk is full"):
         weights.fetch("resnet50")
     assert list(cache.iterdir()) == []
@@ -344,7 +283,7 @@ def test_a_disk_that_takes_less_than_it_is_given_loses_nothing(server, cache, mo
         def write(self, piece):
             return super().write(piece[:7001])
 
-    monkeypatch.setattr(weights, "FileIO", Reluctant)
+    monkeypatch.setattr(download, "FileIO", Reluctant)
     assert is_whole(weights.fetch("resnet50"), cache)
 
 
@@ -358,9 +297,10 @@ def test_a_cache_that_cannot_be_made(tmp_path, cache, monkeypatch):
 
 FETCHING = f"""
 import sys
+from fer_core import download
 from fer_core.training import weights
 weights.WEIGHTS["resnet50"] = weights.WeightsFile({FILE.url!r}, {FILE.md5!r})
-weights._PAUSE = 0.01
+download._PAUSE = 0.01
 seen = set()
 def progress(phase, done, total):
     for word in [phase.split()[0], "Half"][: 1 + (done >= {HALF})]:
@@ -416,7 +356,7 @@ def test_a_waiting_process_goes_on_with_the_part_of_one_that_was_killed(server, 
 
 
 def test_a_part_that_another_process_removed_before_it_was_locked_is_made_anew(server, cache, monkeypatch):
-    taken, real = [], weights.take_lock
+    taken, real = [], download.take_lock
 
     def take_lock(path):
         descriptor = real(path)
@@ -425,7 +365,7 @@ def test_a_part_that_another_process_removed_before_it_was_locked_is_made_anew(s
         taken.append(descriptor)
         return descriptor
 
-    monkeypatch.setattr(weights, "take_lock", take_lock)
+    monkeypatch.setattr(download, "take_lock", take_lock)
     assert is_whole(weights.fetch("resnet50"), cache)
     assert len(taken) == 2
 
