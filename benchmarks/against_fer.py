@@ -45,6 +45,7 @@ def main() -> None:
     on = machine()
     python = _environment(options.environment)
 
+    import cv2
     import numpy as np
 
     from fer_core.data.copies import fingerprint
@@ -63,12 +64,14 @@ def main() -> None:
         chosen = np.random.default_rng(0).permutation(new)[: options.images or None]
         crops, labels = split.images[chosen, :, :, 0], split.labels[chosen]
         frames, places = _frames(crops[:FRAMES])
-        pictures = scratch / "pictures.npz"
-        np.savez(pictures, crops=crops, frames=frames)
+        for name, images in (("crops", crops), ("frames", frames)):
+            (scratch / name).mkdir()
+            for number, image in enumerate(images):
+                cv2.imwrite(str(scratch / name / f"{number:06}.png"), image)
 
         def side(name: str, interpreter: str | Path) -> Callable[[], dict[str, Any]]:
             def run() -> dict[str, Any]:
-                output = run_child([interpreter, "-m", "benchmarks.fer_sides", name, pictures]).output
+                output = run_child([interpreter, "-m", "benchmarks.fer_sides", name, scratch]).output
                 found = json.loads(output.splitlines()[-1])
                 right = np.asarray(found["crops"]) == labels
                 hits = [_hit(faces, place) for faces, place in zip(found["frames"], places, strict=True)]

@@ -1,7 +1,7 @@
-"""One side of ``against_fer``, in the environment of that side: ``python -m benchmarks.fer_sides SIDE FILE``.
+"""One side of ``against_fer``, in the environment of that side: ``python -m benchmarks.fer_sides SIDE FOLDER``.
 
-Reads pictures from FILE, an ``.npz`` with ``crops`` (uint8 ``[N, 48, 48]``) and ``frames`` (uint8 ``[M, h, w]``), asks
-``fer_core`` or ``fer`` about them one by one, as a camera does, and prints what it said and took as JSON.
+Asks ``fer_core`` or ``fer`` about the pictures in FOLDER's ``crops`` and ``frames`` one by one, as a camera does, and
+prints what it said and took as JSON. Pictures are read when their turn comes: they are no part of its memory.
 """
 
 import importlib.metadata
@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 ROOT = Path(__file__).parents[1]
@@ -50,14 +49,12 @@ def theirs():
     return of_crop, of_frame, ["fer"]
 
 
-def measure(side, file):
+def measure(side, folder):
     start = time.perf_counter()
     of_crop, of_frame, packages = {"fer_core": ours, "fer": theirs}[side]()
     ready = time.perf_counter() - start
-    pictures = np.load(file)
-    # Both read three equal channels, so their orders of channels do not matter.
-    crops, crop_ms = _ask(of_crop, pictures["crops"])
-    frames, frame_ms = _ask(of_frame, pictures["frames"])
+    crops, crop_ms = _ask(of_crop, folder / "crops")
+    frames, frame_ms = _ask(of_frame, folder / "frames")
     return {
         "ready_s": ready,
         "crops": [EMOTIONS.index(emotion) for emotion in crops],
@@ -69,12 +66,13 @@ def measure(side, file):
     }
 
 
-def _ask(read, pictures):
-    """What it says of every picture, and the median milliseconds it takes."""
-    colour = [cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) for picture in pictures]
-    read(colour[0])  # the first call prepares
+def _ask(read, folder):
+    """What it says of every picture of a folder, and the median milliseconds it takes, decoding not counted."""
+    files = sorted(folder.iterdir())
     answers, took = [], []
-    for picture in colour:
+    read(cv2.imread(str(files[0])))  # the first call prepares
+    for file in files:
+        picture = cv2.imread(str(file))  # gray in three equal channels, so it is RGB as well as BGR
         start = time.perf_counter()
         answers.append(read(picture))
         took.append(time.perf_counter() - start)
@@ -113,4 +111,4 @@ def _installed(names):
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], sys.argv[2])))
+    print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]))))
