@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import platform
+import resource
 import shutil
 from pathlib import Path
 
@@ -28,3 +29,12 @@ def processor() -> str:
 def has_gpu() -> bool:
     """Whether the driver of an NVIDIA GPU is there, without asking it, which takes a second."""
     return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
+
+
+def limit_memory(most: int) -> None:
+    """Bounds the private memory of this process to so many bytes, where the system can; a crash leaves no dump."""
+    with contextlib.suppress(OSError, ValueError):  # macOS knows no such limit
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from fer_core.cli.console import JsonOption, note, print_json
+from fer_core.cli.console import JsonOption, note, print_json, progress_bar
 from fer_core.errors import FerError
 from fer_core.jobs.store import Job
+from fer_core.machine import usable_cores
 from fer_core.training import backend
 from fer_core.training.runs import Run
 from fer_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from fer_core.models.export_report import ExportReport
 
 
 class ExportFormat(StrEnum):
@@ -37,7 +42,10 @@ def export(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes the best epoch of a finished run as ONNX, Keras or LiteRT file, checked to answer as the run did."""
+    """Writes the best epoch of a finished run as ONNX, Keras or LiteRT file, measured beside the run's own network.
+
+    What answers otherwise than the run on its validation split is not written.
+    """
     found = Run(Job.open(Workspace.default().run(run)))
     if out is None and kind is not ExportFormat.onnx:
         raise FerError(f"Say which file to write: --out {found.name}.{_ENDINGS[kind]}")
@@ -48,11 +56,31 @@ def export(
     os.environ["KERAS_BACKEND"] = "tensorflow"  # which alone can export, and reads what the others have saved
     if not backend.has_tensorflow():
         raise FerError("Exporting needs TensorFlow: pip install -r requirements.txt")
-    backend.load()
+    backend.load(usable_cores())
     from fer_core.models.run_export import export_run
 
-    file = export_run(found, kind.value, out)
+    with progress_bar() as bar:
+        file, report = export_run(found, kind.value, out, bar)
+    size = file.stat().st_size
     if as_json:
-        print_json({"run": found.name, "format": str(kind), "file": str(file), "bytes": file.stat().st_size})
-    else:
-        note(f"Wrote {file}, {file.stat().st_size / 2**20:.2f} MiB.")
+        document = {"run": found.name, "format": str(kind), "file": str(file), "bytes": size}
+        print_json({**document, "measured": asdict(report)})
+        return
+    _print_table(report)
+    note(f"Wrote {file}, {size / 2**20:.2f} MiB.")
+
+
+def _print_table(report: ExportReport) -> None:
+    models = (report.original, report.exported)
+    rows = {"": [model.runtime for model in models], "size, MiB": [f"{model.size_mib:.2f}" for model in models]}
+    for batch in report.original.ms_per_face:
+        rows[f"ms per face, batch of {batch}"] = [f"{model.ms_per_face[batch]:.2f}" for model in models]
+    rows["accuracy"] = ["unknown" if model.accuracy is None else f"{model.accuracy:.2%}" for model in models]
+    for name, values in rows.items():
+        typer.echo(f"{name:26}{values[0]:>24}{values[1]:>32}")
+    typer.echo(
+        f"Probabilities differ by {report.largest_difference:.1e} at most and {report.mean_difference:.1e} on average "
+        f"({report.tolerance:.0e} is allowed); the top class is the same for {report.agreement:.2%}."
+    )
+    typer.echo(f"n {report.n:,} {report.pictures}")
+    typer.echo(f"Latency: median on this machine with {report.threads} threads.")

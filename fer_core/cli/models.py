@@ -18,8 +18,9 @@ from fer_core.cli.console import (
     progress_bar,
     start_detached,
 )
+from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError, DatasetError, ModelError
-from fer_core.inference.served import IMPORTED, MODEL_FILE, find_model, list_models
+from fer_core.inference.served import CARD_FILE, IMPORTED, MODEL_FILE, ServedModel, find_model, list_models
 from fer_core.jobs.worker import Worker, work
 from fer_core.training.config import RunConfig, absolute_preset, list_presets, load_config, load_preset
 from fer_core.workspace import Workspace, check_name
@@ -80,7 +81,9 @@ def show(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An .h5 or .keras file with network and weights.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An .h5, .keras or .onnx file with network and weights.")
+    ],
     labels: Annotated[
         str,
         typer.Option(
@@ -102,7 +105,7 @@ def import_(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Turns a Keras file made elsewhere into a model for evaluate and predict."""
+    """Turns a Keras file made elsewhere into a model for evaluate and predict, or takes in an ONNX file of ours."""
     from fer_core.models.detection import SCALES, parse_order
     from fer_core.models.importing import check_new_name, default_name, import_model
 
@@ -115,9 +118,13 @@ def import_(
     name = name or default_name(file)
     check_new_name(name, space)  # before anything slow
     with progress_bar() as bar:
-        samples = _samples(dataset, space, bar) if dataset else None
-        bar(f"Converting {file.name} in a process of its own", 0, 0)
-        model = import_model(file, space, name, order=order, scale=scale, samples=samples)
+        if file.suffix.lower() == ".onnx":
+            bar(f"Trying out {file.name} in a process of its own", 0, 0)
+            model = _adopt(file, space, name, order)
+        else:
+            samples = _samples(dataset, space, bar) if dataset else None
+            bar(f"Converting {file.name} in a process of its own", 0, 0)
+            model = import_model(file, space, name, order=order, scale=scale, samples=samples)
     assert model.card is not None  # just written
     if as_json:
         print_json({**_of_model(name), "path": str(model.path)})
@@ -127,6 +134,24 @@ def import_(
     for text in model.card.notes:
         typer.echo(text)
     note(f"Try it: python -m fer_core evaluate {name} DATASET")
+
+
+def _adopt(file: Path, space: Workspace, name: str, order: tuple[str, ...] | None) -> ServedModel:
+    """Takes in an ONNX file that follows the contract of served models, with the card beside it."""
+    from fer_core.inference.adopt import adopt
+    from fer_core.models.foreign import check_size
+
+    if order != EMOTIONS:
+        raise ModelError(
+            f"{file}: an ONNX file is taken with its outputs in the order of FER2013 (--labels fer2013). Of another "
+            "order, import the Keras file that it was made from."
+        )
+    if not file.exists():
+        raise ModelError(f"{file}: no such file. Check the path.")
+    check_size(file)
+    card = file.with_name(CARD_FILE)
+    told = card.read_bytes() if card.is_file() else None
+    return adopt(file.read_bytes(), name, space, source=file.name, card=told)
 
 
 def _samples(dataset: str, space: Workspace, progress: Progress) -> Samples:

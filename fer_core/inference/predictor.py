@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ModelError
-from fer_core.inference.served import ServedModel
 from fer_core.machine import usable_cores
-from fer_core.preprocessing import Pixels
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, NodeArg
+
+    from fer_core.inference.served import ServedModel
+    from fer_core.preprocessing import Pixels
 
 BATCH: Final = 64
 """Images per call of the model: enough to use all cores, few enough for a 224-pixel network."""
@@ -46,7 +47,7 @@ class Predictor:
         """
         import onnxruntime
 
-        path = model.path if isinstance(model, ServedModel) else model
+        path, name = (model, model.stem) if isinstance(model, Path) else (model.path, model.name)
         if not path.is_file():
             raise ModelError(f"{path}: no such model file. Check the path.")
         options = onnxruntime.SessionOptions()
@@ -62,7 +63,7 @@ class Predictor:
             ) from error
         _check_input(path, session.get_inputs())
         _check_output(path, session.get_outputs())
-        return cls(session, model.name if isinstance(model, ServedModel) else path.stem)
+        return cls(session, name)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

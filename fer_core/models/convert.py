@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from pydantic import BaseModel
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, ModelError
 from fer_core.inference.served import MODEL_FILE, ModelInput, ParameterCounts
+from fer_core.machine import limit_memory
 from fer_core.models.detection import SCALES, detect
 from fer_core.models.foreign import copy_network, inspect
 
@@ -200,18 +200,9 @@ def _gives_logits(model: keras.Model, own: tuple[int | None, int | None, int], f
     return True
 
 
-def limit_memory() -> None:
-    """Bounds the memory of this process, where the system can."""
-    with contextlib.suppress(OSError, ValueError):  # macOS knows no such limit
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        wanted = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
-
-
 def main(folder: Path) -> int:
     """The process's work; returns its exit code."""
-    limit_memory()
+    limit_memory(MEMORY_LIMIT)
     request = Request.model_validate_json((folder / REQUEST_FILE).read_bytes())
     try:
         with contextlib.redirect_stdout(sys.stderr):

@@ -1,28 +1,41 @@
-"""The best epoch of a finished run, written in another format: from ``best.keras``, so that no dataset is needed."""
+"""The best epoch of a finished run, written in another format, measured beside the run's own network."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 import keras
 import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
 
 import fer_core.models.layers  # noqa: F401 a saved network may hold them
-from fer_core.errors import JobError, ModelError
+from fer_core.errors import FerError, JobError, ModelError
+from fer_core.evaluation.calibration import apply_temperature
+from fer_core.inference.predictor import Predictor
 from fer_core.inference.served import CARD_FILE, MODEL_FILE
+from fer_core.jobs.progress import Progress, silent
 from fer_core.jobs.store import write_atomically
-from fer_core.models.export import TOLERANCE, export_onnx
+from fer_core.machine import usable_cores
+from fer_core.models.export import export_onnx
+from fer_core.models.export_report import Candidate, Classify, ExportReport, Pictures, compare
 from fer_core.models.serving import ServingModel
-from fer_core.training.runs import KERAS_FILE, Run
+from fer_core.preprocessing import Pixels
+from fer_core.training.predict import predict_probabilities
+from fer_core.training.runs import KERAS_FILE, Run, open_dataset
 
 Format = Literal["onnx", "keras", "litert"]
 
-_SAMPLE: Final = 8  # made-up pictures on which the written model must answer as Keras does
+_SAMPLE: Final = 8  # pictures on which all outputs of an ONNX file are compared; the probabilities are on all
+_MADE_UP: Final = 256  # pictures to compare on where the dataset is gone
 
 
-def export_run(run: Run, kind: Format, out: Path | None) -> Path:
+def export_run(run: Run, kind: Format, out: Path | None, progress: Progress = silent) -> tuple[Path, ExportReport]:
     """Writes a run's model; as ONNX into the run itself, with its size on the card, unless told where to.
 
     Args:
@@ -30,31 +43,101 @@ def export_run(run: Run, kind: Format, out: Path | None) -> Path:
         kind: ``onnx`` and ``litert`` read pictures as they are stored and give probabilities with the temperature in
             them; ``keras`` gives logits.
         out: The file to write. None is for ``onnx`` alone.
+        progress: Told what is done.
+
+    Returns:
+        The file, and what it is like beside the run's own network on the run's validation split.
 
     Raises:
         JobError: The run has not finished.
-        ModelError: Its network cannot be read, or what was written answers otherwise.
+        ModelError: Its network cannot be read, or what would be written answers otherwise: nothing is written then.
     """
     card, file = run.card, run.folder / KERAS_FILE
     if card is None or not file.is_file():
         raise JobError(f"{run.name} has no finished model yet. Let it end, or go on with `train --resume {run.name}`.")
+    model = _load(file)
+    pictures = _pictures(run, tuple(model.inputs[0].shape[1:]), progress)
     target = out or run.folder / MODEL_FILE
-    if kind == "keras":
-        write_atomically(target, file.read_bytes())
-        return target
+    progress("Exporting", 0, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        made, exported = _WRITERS[kind](model, card.temperature, Path(folder), pictures.images[:_SAMPLE], file)
+        content = made.read_bytes()
+        original = Candidate(f"Keras {keras.__version__}", file.stat().st_size, _of_network(model, card.temperature))
+        report = compare(original, exported, pictures, progress)
+    if not report.within_tolerance:
+        raise ModelError(
+            f"The exported model's probabilities differ from the run's by up to {report.largest_difference:.1e} on "
+            f"{report.n:,} {report.pictures}, where {report.tolerance:.0e} is allowed. Nothing was written."
+        )
+    write_atomically(target, content)
+    if out is None:
+        card.size_mib = round(len(content) / 2**20, 2)
+        write_atomically(run.folder / CARD_FILE, card.model_dump_json(indent=2))
+    return target, report
+
+
+def _load(file: Path) -> keras.Model:
     try:
-        model = keras.saving.load_model(file, compile=False)
+        return keras.saving.load_model(file, compile=False)
     except Exception as error:  # Keras, h5py and zipfile raise whatever a damaged file leads to
         raise ModelError(f"{file}: damaged ({str(error).splitlines()[0][:160]}). Restore it from a copy.") from error
-    sample = np.random.default_rng(0).integers(0, 256, (_SAMPLE, *model.inputs[0].shape[1:])).astype(np.uint8)
-    if kind == "litert":
-        _export_litert(model, card.temperature, target, sample)
-    else:
-        export_onnx(model, card.temperature, target, sample)
-    if out is None:
-        card.size_mib = round(target.stat().st_size / 2**20, 2)
-        write_atomically(run.folder / CARD_FILE, card.model_dump_json(indent=2))
-    return target
+
+
+def _pictures(run: Run, shape: tuple[int, ...], progress: Progress) -> Pictures:
+    """The run's validation split; made-up pictures where it is gone, as of a run that was made elsewhere."""
+    try:
+        dataset = open_dataset(run.config)
+        split = dataset.split("validation", progress)
+        if len(split) and split.images.shape[1:] == shape:
+            return Pictures(split.images, split.labels, f"validation images of {dataset.name}")
+        reason = f"{dataset.name} has no validation images of the run's size."
+    except FerError as error:
+        reason = str(error)
+    noise = np.random.default_rng(0).integers(0, 256, (_MADE_UP, *shape)).astype(np.uint8)
+    return Pictures(noise, None, f"made-up pictures, because the run's own are not at hand: {reason}")
+
+
+def _of_network(model: keras.Model, temperature: float) -> Classify:
+    """How a network that gives logits is asked for probabilities."""
+    return lambda images: apply_temperature(predict_probabilities(model, images), temperature)
+
+
+_Written = tuple[Path, Candidate]
+"""A file in a temporary folder, and how it is asked."""
+
+
+def _write_onnx(model: keras.Model, temperature: float, folder: Path, sample: Pixels, _: Path) -> _Written:
+    file = folder / MODEL_FILE
+    export_onnx(model, temperature, file, sample)
+    runtime = f"ONNX Runtime {onnxruntime.__version__}"
+    return file, Candidate(runtime, file.stat().st_size, Predictor.load(file).classify)
+
+
+def _write_keras(_: keras.Model, temperature: float, folder: Path, __: Pixels, saved: Path) -> _Written:
+    file = Path(shutil.copy(saved, folder / KERAS_FILE))
+    runtime = f"Keras {keras.__version__}, read again"
+    return file, Candidate(runtime, file.stat().st_size, _of_network(_load(file), temperature))
+
+
+def _write_litert(model: keras.Model, temperature: float, folder: Path, sample: Pixels, _: Path) -> _Written:
+    import tensorflow as tf
+
+    serving = ServingModel(model, temperature)
+    answering = _Probabilities(serving)
+    answering.predict_on_batch(sample)  # builds it, without which it cannot be exported
+    signature = [keras.InputSpec(shape=(None, *serving.image_shape), dtype="uint8", name="image")]
+    file = folder / "model.tflite"
+    answering.export(str(file), format="litert", input_signature=signature, verbose=False)
+    runtime = f"LiteRT of TensorFlow {tf.__version__}"
+    return file, Candidate(runtime, file.stat().st_size, _LiteRT(file).classify)
+
+
+_WRITERS: Final[dict[Format, Callable[[keras.Model, float, Path, Pixels, Path], _Written]]] = {
+    "onnx": _write_onnx,
+    "keras": _write_keras,
+    "litert": _write_litert,
+}
+"""By format: network, temperature, folder to write into, pictures to try it on, the file that the run saved."""
 
 
 class _Probabilities(keras.Model):
@@ -68,24 +151,23 @@ class _Probabilities(keras.Model):
         return self.serving(image)[0]
 
 
-def _export_litert(model: keras.Model, temperature: float, target: Path, sample: np.ndarray) -> None:
-    import tensorflow as tf
+class _LiteRT:
+    """A LiteRT model in the interpreter that TensorFlow brings."""
 
-    serving = ServingModel(model, temperature)
-    answering = _Probabilities(serving)
-    expected = answering.predict_on_batch(sample)
-    signature = [keras.InputSpec(shape=(None, *serving.image_shape), dtype="uint8", name="image")]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.tflite"
-        answering.export(str(file), format="litert", input_signature=signature, verbose=False)
-        content = file.read_bytes()
-    reader = tf.lite.Interpreter(model_content=content)
-    place = reader.get_input_details()[0]["index"]
-    reader.resize_tensor_input(place, sample.shape)
-    reader.allocate_tensors()
-    reader.set_tensor(place, sample)
-    reader.invoke()
-    distance = np.abs(reader.get_tensor(reader.get_output_details()[0]["index"]) - expected).max()
-    if not distance <= TOLERANCE:
-        raise ModelError(f"The LiteRT model differs from the trained one by {distance:.1e}. Nothing was written.")
-    write_atomically(target, content)
+    def __init__(self, file: Path) -> None:
+        import tensorflow as tf
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it will move to a package of its own
+            self._reader = tf.lite.Interpreter(model_content=file.read_bytes(), num_threads=usable_cores())
+        (self._input,), (self._output,) = self._reader.get_input_details(), self._reader.get_output_details()
+        self._shape: tuple[int, ...] = ()
+
+    def classify(self, images: Pixels) -> NDArray[np.float32]:
+        if images.shape != self._shape:
+            self._reader.resize_tensor_input(self._input["index"], images.shape)
+            self._reader.allocate_tensors()
+            self._shape = images.shape
+        self._reader.set_tensor(self._input["index"], images)
+        self._reader.invoke()
+        return self._reader.get_tensor(self._output["index"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fer_core.emotions import EMOTIONS
-from fer_core.inference.served import ModelCard
+from fer_core.inference.served import ModelCard, default_model, find_model
 from fer_core.models.detection import ORDERS
 from fer_core.models.foreign import MAX_BYTES
 from tests.unit.command_line import call
@@ -182,3 +182,23 @@ def test_only_imported_models_are_deleted(capfd, workspace):
     assert file.is_file()
     assert call(capfd, "models", "delete", "old", "--yes")[0] == 0
     assert not (workspace.models / "old").exists()
+
+
+def test_an_onnx_file_of_ours_is_taken_with_the_card_beside_it(capfd, workspace):
+    bundled = default_model(workspace)
+    code, out, err = call(capfd, "models", "import", bundled.path, "--labels", "fer2013", "--name", "copy", "--json")
+    assert code == 0, err
+    assert json.loads(out)["path"] == str(workspace.models / "copy" / "model.onnx")
+    assert find_model("copy", workspace).card.metrics == bundled.card.metrics
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [("alphabetical", "in the order of FER2013 (--labels fer2013)"), ("fer2013", "made for other classes")],
+)
+def test_an_onnx_file_of_another_kind_is_refused(capfd, workspace, tmp_path, labels, message):
+    file = write_brightness_model(tmp_path / "five.onnx", classes=5)
+    code, out, err = call(capfd, "models", "import", file, "--labels", labels)
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[-1]
+    assert not list(workspace.models.glob("*"))

@@ -1,0 +1,178 @@
+"""A stranger's ONNX file -> a model in the workspace, without any training framework."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+import fer_core
+from fer_core.data.dataset import partial_folder
+from fer_core.emotions import EMOTIONS
+from fer_core.errors import ModelError
+from fer_core.inference import trial
+from fer_core.inference.served import (
+    CARD_FILE,
+    IMPORTED,
+    INTENDED_USE,
+    LIMITS,
+    MODEL_FILE,
+    UNKNOWN_DATA,
+    ModelCard,
+    ModelInput,
+    ServedModel,
+    check_unused,
+    find_model,
+)
+from fer_core.workspace import Workspace, check_name
+
+MAX_BYTES: Final = 200 * 2**20
+"""Of a model: twice ResNet50V2 (98.6 MB), and what the server lets through at once."""
+
+MAX_CARD_BYTES: Final = 2**20
+
+TIME_LIMIT: Final = 60
+"""Seconds for a model to be opened and asked about 32 pictures; ResNet50V2 takes four on two cores."""
+
+_OTHER_KINDS: Final = {
+    b"\x89HDF\r\n\x1a\n": "a Keras .h5 file",
+    b"PK\x03\x04": "a zip archive, such as a .keras or .pt file",
+    b"\x80": "a pickle, which is code and is never loaded",
+}
+
+
+def adopt(content: bytes, name: str, space: Workspace, *, source: str, card: bytes | None = None) -> ServedModel:
+    """Makes a served model of an ONNX file, whole or not at all.
+
+    It must follow the contract of served models: uint8 pictures in, ``probabilities`` of our seven classes in our order
+    out. It is opened and tried in a process with bounded memory and time; after that the server opens it itself.
+
+    Args:
+        content: The file.
+        name: What to call it.
+        space: Where to.
+        source: What the file was called, for messages and the card.
+        card: Its ``model_card.json``, where it has one.
+
+    Raises:
+        FerError: The name cannot be used or is taken, the file or card is refused, or the disk is full.
+    """
+    check_unused(check_name(name, "model"), space)
+    if (space.runs / name).exists() or (space.models / name).exists():
+        raise ModelError(f"There is a model or run named {name!r} already. Choose another name.")
+    _check_kind(content, source)
+    told = None if card is None else _read_card(card)
+    with partial_folder(space.models / name) as folder:
+        file = folder / MODEL_FILE
+        file.write_bytes(content)
+        (folder / CARD_FILE).write_text(
+            _card(name, told, _try_out(file, source), source, len(content)).model_dump_json(indent=2), encoding="utf-8"
+        )
+    return find_model(name, space)
+
+
+def suggest_name(source: str) -> str:
+    """A name for the model of a file: the file's, without what a folder's name may not hold."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")[:64] or "imported"
+
+
+def _check_kind(content: bytes, source: str) -> None:
+    if not content:
+        raise ModelError(f"{source}: the file is empty. Copy it again.")
+    if len(content) > MAX_BYTES:
+        raise ModelError(
+            f"{source}: {len(content) / 2**20:.0f} MiB; models of up to {MAX_BYTES >> 20} MiB are taken. "
+            "Export a smaller one."
+        )
+    for start, kind in _OTHER_KINDS.items():
+        if content.startswith(start):
+            raise ModelError(
+                f"{source}: {kind}, not an ONNX file. Of a Keras file a model is made by "
+                "`python -m fer_core models import FILE --labels ORDER`."
+            )
+
+
+def _read_card(content: bytes) -> ModelCard:
+    if len(content) > MAX_CARD_BYTES:
+        raise ModelError(f"The model card is larger than {MAX_CARD_BYTES >> 20} MiB. Add the model without it.")
+    try:
+        card = ModelCard.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])[:60] or "the document"
+        raise ModelError(
+            f"The model card is none of ours ({where}: {first['msg']}). Add the model without it."
+        ) from error
+    if card.labels != list(EMOTIONS):
+        raise ModelError(
+            f"The model card names the classes {', '.join(card.labels)[:120]}; expected {', '.join(EMOTIONS)} in this "
+            "order. Export the model with these outputs."
+        )
+    return card
+
+
+def _try_out(file: Path, source: str) -> trial.Outcome:
+    """Runs ``trial`` on a file in a process with limits, and brings back what it found or its error."""
+    root = str(Path(fer_core.__file__).parents[1])
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", trial.__name__, str(file)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIME_LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{source}: it was still busy with its first pictures after {TIME_LIMIT} s.") from None
+    try:
+        outcome = trial.Outcome.model_validate_json(done.stdout)
+    except ValidationError:  # the process is gone
+        raise ModelError(
+            f"{source}: the process that tried it out ended without a result; the model may need more than "
+            f"{trial.MEMORY_LIMIT >> 30} GB of memory."
+        ) from None
+    if outcome.error:
+        raise ModelError(outcome.error.replace(str(file), source))
+    return outcome
+
+
+def _card(name: str, told: ModelCard | None, found: trial.Outcome, source: str, size: int) -> ModelCard:
+    """The card of the new model: what came with it, set right where the file says otherwise."""
+    assert found.input is not None  # no error was told
+    assert found.parameters is not None
+    size_mib = round(size / 2**20, 2)
+    if told is None:
+        return ModelCard(
+            name=name,
+            created=time.time(),
+            input=found.input,
+            preset=IMPORTED,
+            parameters=found.parameters,
+            size_mib=size_mib,
+            dataset=UNKNOWN_DATA,
+            selection_set="unknown",
+            intended_use=INTENDED_USE,
+            limits=LIMITS,
+            notes=[
+                f"Added from {source} without a card.",
+                "What it was trained on is not known, so no accuracy of it can be called leak-free.",
+            ],
+        )
+    if told.input != found.input:
+        raise ModelError(
+            f"{source}: the model reads {_size(found.input)}, its card says {_size(told.input)}. They do not belong "
+            "together."
+        )
+    note = f"Added from {source} with its card: the scores on it were not measured here."
+    return told.model_copy(update={"name": name, "size_mib": size_mib, "notes": [*told.notes, note]})
+
+
+def _size(size: ModelInput) -> str:
+    return f"{size.height} x {size.width} x {size.channels}"

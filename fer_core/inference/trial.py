@@ -1,0 +1,150 @@
+"""A first look at a stranger's ONNX file, in a process of its own that ``adopt`` starts and may have to stop.
+
+``python -m fer_core.inference.trial FILE`` prints one JSON document: what the model reads, or one sentence that says
+why it is refused.
+
+Such a file can name other files to read, ask for more memory than there is, or never come to an end. Here memory is
+bounded, and so is time by who waits; what a classifier of pictures has no need of is refused before it is run.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from pydantic import BaseModel
+
+from fer_core.errors import FerError, ModelError
+from fer_core.inference.predictor import Predictor
+from fer_core.inference.served import ModelInput, ParameterCounts, ServedModel
+from fer_core.machine import limit_memory
+
+if TYPE_CHECKING:
+    import onnx
+
+MEMORY_LIMIT: Final = 2 * 2**30
+"""Bytes of private memory for this process: ResNet50V2 on 16 faces takes a quarter of it."""
+
+LARGEST_SIDE: Final = 1024
+"""Of the pictures a model reads, in pixels. ImageNet's networks read 224 to 600."""
+
+_STANDARD: Final = ("", "ai.onnx", "ai.onnx.ml")
+"""Domains of the operations that the ONNX standard defines."""
+
+_OPEN_ENDED: Final = ("Loop", "Scan")
+"""Operations that may run for ever, on some pictures if not on all."""
+
+_TRIED: Final = 16  # pictures
+_ROUNDING: Final = 1e-3  # how far sums of probabilities, and answers in batches of another size, may be off
+
+
+class Outcome(BaseModel):
+    """What was found: either the first two, or why the file is refused."""
+
+    input: ModelInput | None = None
+    parameters: ParameterCounts | None = None
+    error: str = ""
+
+
+def examine(file: Path) -> Outcome:
+    """Looks into a file, opens it and asks it about made-up pictures.
+
+    Raises:
+        ModelError: It is no model that can be served, or not one to be trusted.
+    """
+    weights = _look_into(file)
+    predictor = Predictor.load(ServedModel(file, None, name=str(file)))  # its messages then name the file
+    height, width, channels = predictor.input_shape
+    if max(height, width) > LARGEST_SIDE:
+        raise ModelError(f"{file}: it reads pictures of {height} x {width}; at most {LARGEST_SIDE} pixels are served.")
+    _try_out(file, predictor)
+    return Outcome(
+        input=ModelInput(height=height, width=width, channels=channels),
+        parameters=ParameterCounts(total=weights, trainable=0, non_trainable=weights),
+    )
+
+
+def _look_into(file: Path) -> int:
+    """Refuses what a classifier does not need; returns the number of its weights."""
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import uses_external_data
+
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except DecodeError as error:
+        raise ModelError(f"{file}: damaged, cut short or no ONNX model. Export or copy it again.") from error
+    weights = 0
+    for part in _parts(model):
+        if isinstance(part, onnx.TensorProto):
+            if uses_external_data(part):
+                raise ModelError(
+                    f"{file}: weights of it lie in another file, which is not read. Save the model as one file."
+                )
+            weights += math.prod(part.dims) if part.data_type == onnx.TensorProto.FLOAT else 0
+        elif part.domain not in _STANDARD:
+            raise ModelError(
+                f"{file}: it needs the custom operation {_shown(part)}, which is not run. Export it with standard "
+                "operations only."
+            )
+        elif part.op_type in _OPEN_ENDED:
+            raise ModelError(f"{file}: it holds a {part.op_type}, which may never end. Export it without loops.")
+    return weights
+
+
+def _parts(model: onnx.ModelProto) -> Iterator[onnx.NodeProto | onnx.TensorProto]:
+    """All operations and constants of a model, those in inner graphs and functions too."""
+    graphs = [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        while graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes.extend(graph.node)
+        while nodes:
+            node = nodes.pop()
+            yield node
+            for attribute in node.attribute:
+                graphs.extend((attribute.g, *attribute.graphs))
+                yield from (attribute.t, *attribute.tensors)
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    yield from (sparse.values, sparse.indices)
+
+
+def _shown(node: onnx.NodeProto) -> str:
+    return f"{node.domain}.{node.op_type}"[:60]
+
+
+def _try_out(file: Path, predictor: Predictor) -> None:
+    """Asks about black, white and noisy pictures, at once and one by one."""
+    pictures = np.random.default_rng(0).integers(0, 256, (_TRIED, *predictor.input_shape)).astype(np.uint8)
+    pictures[0], pictures[1] = 0, 255
+    answers = predictor.classify(pictures)
+    if (answers < 0).any() or np.abs(answers.sum(axis=1) - 1).max() > _ROUNDING:
+        raise ModelError(f"{file}: its answers are not probabilities that add up to one. Export it with a softmax.")
+    alone = np.concatenate([predictor.classify(pictures[n : n + 1]) for n in range(_TRIED)])
+    if np.abs(alone - answers).max() > _ROUNDING:
+        raise ModelError(
+            f"{file}: it answers differently for a picture alone than among others. Export it in inference mode."
+        )
+
+
+def main(file: Path) -> int:
+    """The process's work; returns its exit code."""
+    limit_memory(MEMORY_LIMIT)
+    try:
+        outcome = examine(file)
+    except FerError as error:
+        outcome = Outcome(error=str(error))
+    print(outcome.model_dump_json())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
