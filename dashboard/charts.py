@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import cv2
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from dashboard.drawings import INK, face
@@ -38,6 +39,7 @@ CONFIG: Final = {"displayModeBar": False, "scrollZoom": False}
 """Passed to ``st.plotly_chart``."""
 
 _DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_DASHES_OF: Final = dict(zip(EMOTIONS, (*_DASHES, "8px,3px,2px,3px,2px,3px"), strict=True))
 _LABEL_ROOM: Final = 0.09  # of a panel's height: a line of text with its leading
 _LONGEST_LABEL: Final = 16  # characters
 
@@ -128,10 +130,9 @@ def recall_curves(history: pd.DataFrame, theme: str, *, phases: Sequence[tuple[s
     lines = {emotion: line for emotion, line in lines.items() if line.notna().any()}
     places = _apart([float(line.iloc[-1]) for line in lines.values()], 0, 100, 0.045)
     for (emotion, line), place in zip(lines.items(), places, strict=True):
-        dash = (*_DASHES, "8px,3px,2px,3px,2px,3px")[EMOTIONS.index(emotion)]
         figure.add_scatter(
             x=x, y=line, row=1, col=1, name=emotion, mode=_mode(history),
-            line={"color": PALETTES[theme][emotion], "dash": dash, "width": 2.2},
+            line={"color": PALETTES[theme][emotion], "dash": _DASHES_OF[emotion], "width": 2.2},
             hovertemplate=f"{emotion} %{{y:.1f}} %<extra></extra>",
         )  # fmt: skip
         figure.add_annotation(
@@ -141,6 +142,33 @@ def recall_curves(history: pd.DataFrame, theme: str, *, phases: Sequence[tuple[s
         )  # fmt: skip
     figure.update_yaxes(title={"text": "Recall %", "font": {"size": 12}}, range=[-2, 102], nticks=6)
     return _over_epochs(figure, phases, theme)
+
+
+def live_lines(times: Sequence[float], probabilities: NDArray[np.float32], span: float, theme: str) -> go.Figure:
+    """Probabilities of the seven classes over the last moments, each line named at its right end.
+
+    Args:
+        times: ``[T]``, seconds before now, from ``-span`` to 0.
+        probabilities: ``[T, 7]``, 0 to 1; NaN where there was no face.
+        span: Seconds that the axis shows.
+        theme: "light" or "dark".
+    """
+    figure = go.Figure()
+    seen = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
+    last = 100 * probabilities[seen[-1]] if len(seen) else np.zeros(0)
+    for emotion, line, place in zip(EMOTIONS, 100 * probabilities.T, _apart(list(last), 0, 100, 0.1), strict=False):
+        figure.add_scatter(
+            x=times, y=line, name=emotion, mode="lines", hovertemplate=f"{emotion} %{{y:.0f}} %<extra></extra>",
+            line={"color": PALETTES[theme][emotion], "dash": _DASHES_OF[emotion], "width": 1.6},
+        )  # fmt: skip
+        figure.add_annotation(
+            x=1, xref="paper", y=place, text=f" {CODES[emotion]}", xanchor="left", showarrow=False,
+            font={"color": INK[theme], "size": 11},
+        )  # fmt: skip
+    _bare(figure, height=190)
+    figure.update_xaxes(range=[-span, 0], fixedrange=True, ticksuffix=" s", showgrid=False, nticks=7)
+    figure.update_yaxes(range=[-4, 104], fixedrange=True, ticksuffix=" %", nticks=3, gridcolor=BORDER[theme])
+    return figure.update_layout(margin={"r": 40}, hovermode="x")
 
 
 class Change(NamedTuple):

@@ -111,7 +111,11 @@ def read_picture(
 
 
 def read_faces(
-    image: Pixels, predictor: Predictor, detector: Detector, threshold: float = UNCERTAIN_BELOW
+    image: Pixels,
+    predictor: Predictor,
+    detector: Detector,
+    threshold: float = UNCERTAIN_BELOW,
+    faces: list[Face] | None = None,
 ) -> list[FaceResult]:
     """Finds and classifies the faces of a picture that is decoded already, such as a frame of a video.
 
@@ -120,6 +124,7 @@ def read_faces(
         predictor: The model.
         detector: From ``faces.load_detector``.
         threshold: As for ``read_pictures``.
+        faces: From ``find_faces``, where they are known already; None to look for them.
 
     Returns:
         Faces from left to right, classified in one batch.
@@ -127,14 +132,16 @@ def read_faces(
     Raises:
         ModelError: The model fails.
     """
-    faces, crops = _crops(image, predictor, detector)
+    faces, crops = _crops(image, predictor, detector, faces)
     answers = predictor.classify(np.stack(crops)) if crops else ()
     return [_result(*found, threshold) for found in zip(faces, crops, answers, strict=True)]
 
 
-def _crops(image: Pixels, predictor: Predictor, detector: Detector) -> tuple[list[Face], list[Pixels]]:
+def _crops(
+    image: Pixels, predictor: Predictor, detector: Detector, faces: list[Face] | None = None
+) -> tuple[list[Face], list[Pixels]]:
     height, width, channels = predictor.input_shape
-    faces = find_faces(image, detector)
+    faces = find_faces(image, detector) if faces is None else faces
     crops = [to_native(crop_face(image, face.box, detector.margin), (height, width), channels) for face in faces]
     return faces, crops
 
