@@ -98,11 +98,13 @@ def answers(reader: LiveReader, playing: bool) -> None:
         view = reader.view()
         with st.container(height=_HEIGHT, border=False, gap="small"):
             _indicator(reader, view, playing)
+            if not playing:
+                return
             if view.error:
                 show_error(view.error)
-            elif playing and view.frames and not view.faces:
+            elif view.frames and not view.faces:
                 st.info("No face found.", icon=":material/search_off:")
-            for tracked in view.faces[:MAX_SHOWN] if playing else []:
+            for tracked in view.faces[:MAX_SHOWN]:
                 _face(tracked)
             if len(view.faces) > MAX_SHOWN:
                 st.caption(f"and {len(view.faces) - MAX_SHOWN} more")
@@ -151,6 +153,8 @@ def lines(reader: LiveReader, playing: bool) -> None:
 @st.fragment
 def buttons(reader: LiveReader, playing: bool) -> None:
     """Pause, snapshot and recording."""
+    if not playing:
+        reader.change(paused=False)  # a camera that starts again must not show what was before it last time
     view, paused = reader.view(), reader.settings.paused
     with st.container(horizontal=True):
         st.button(

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from onnx import helper, numpy_helper
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -31,6 +32,16 @@ def bundled(workspace):
     return Predictor.load(default_model(workspace))
 
 
+def write_model_that_answers_five(path):
+    """A model that can be opened: only its answers give it away."""
+    model = onnx.load(write_brightness_model(path))
+    model.graph.node[-1].output[0] = "seven"
+    model.graph.node.append(helper.make_node("Compress", ["seven", "kept"], ["probabilities"], axis=1))
+    model.graph.initializer.append(numpy_helper.from_array(np.arange(7) < 5, "kept"))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "K"
+    onnx.save(model, path)
+
+
 def said(label):
     """The words beside the picture, whatever the face's number."""
     return re.compile(rf"\d+ · {label.capitalize()}")
@@ -45,8 +56,8 @@ def test_the_label_reaches_the_page_again_and_again(browser, server, bundled, fa
         page = context.new_page()
         start(page, server)
         expect(page.get_by_text(words)).to_be_visible()
-        expect(page.locator(".js-plotly-plot")).to_be_visible()
         assert streams(server)
+        expect(page.locator(".js-plotly-plot")).to_be_visible()
 
         for _ in range(2):  # to another page and back
             page.get_by_role("link", name="About").click()
@@ -90,11 +101,7 @@ def test_a_real_face_is_read_as_what_it_is(browser, server, bundled, real_data, 
 
 
 def test_an_exception_in_the_callback_is_told_and_the_stream_goes_on(browser, server, workspace, face, tmp_path):
-    model = workspace.models / "broken" / "model.onnx"
-    write_brightness_model(model, classes=5)
-    graph = onnx.load(model)
-    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "K"  # so that only its answers give it away
-    onnx.save(graph, model)
+    write_model_that_answers_five(workspace.models / "broken" / "model.onnx")
     with camera(browser, tmp_path / "face.mjpeg", face) as context:
         page = context.new_page()
         inside = start(page, server)
