@@ -57,13 +57,14 @@ def test_the_label_reaches_the_page_again_and_again(browser, server, bundled, fa
         start(page, server)
         expect(page.get_by_text(words)).to_be_visible()
         assert streams(server)
-        expect(page.locator(".js-plotly-plot")).to_be_visible()
+        expect(page.locator(".js-plotly-plot").first).to_be_visible()
 
         for _ in range(2):  # to another page and back
             page.get_by_role("link", name="About").click()
             expect(page.get_by_role("heading", name="About", exact=True)).to_be_visible()
             wait_until(lambda: not streams(server))
             page.get_by_role("link", name="Webcam").click()
+            expect(page.get_by_text("Camera off")).to_be_visible()
             component(page).get_by_role("button", name="Start camera").click()
             expect(page.get_by_text(words)).to_be_visible()
 

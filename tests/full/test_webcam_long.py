@@ -47,6 +47,7 @@ def test_a_thousand_frames_and_a_crowd_of_visits_leave_the_server_as_it_was(brow
             counts.append(psutil.Process(server.pid).num_threads())
             sizes.append(memory(server))
             page.get_by_role("link", name="Webcam").click()
+            expect(page.get_by_text("Camera off")).to_be_visible()
             component(page).get_by_role("button", name="Start camera").click()
             expect(page.get_by_text("Camera on", exact=True)).to_be_visible()
             wait_until(lambda: streams(server))
