@@ -18,14 +18,17 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
 import av
 import numpy as np
 import streamlit as st
+from aiortc.contrib.media import MediaRelay
 from streamlit_webrtc import webrtc_streamer
 from streamlit_webrtc.component import WebRtcStreamerState
+from streamlit_webrtc.relay import get_global_relay
 
 from fer_core.errors import ConfigError
 from fer_core.inference.live import LiveReader
@@ -115,9 +118,14 @@ def stream(reader: LiveReader) -> WebRtcStreamerState:
         picture = reader.read(frame, time.monotonic())
         return [av.VideoFrame.from_ndarray(picture, format="rgb24")]
 
+    servers = ice_servers()
+    # The relay between us and the encoder keeps frames in a queue without a bound: where encoding is slower than the
+    # camera, the picture would come later and later, and memory would fill. Without a queue it is given the newest.
+    relay = get_global_relay()
+    relay.subscribe = partial(MediaRelay.subscribe, relay, buffered=False)  # type: ignore[method-assign]
     return webrtc_streamer(
         "webcam",
-        rtc_configuration={"iceServers": ice_servers()},
+        rtc_configuration={"iceServers": servers},
         media_stream_constraints=_CONSTRAINTS,
         queued_video_frames_callback=answer,
         video_html_attrs={"autoPlay": True, "controls": False, "muted": True, "style": {"width": "100%"}},
