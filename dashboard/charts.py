@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import cv2
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from dashboard.drawings import INK, face
+from dashboard.drawings import INK, apart, face
 from fer_core.data.balance import ClassPlan
 from fer_core.emotions import CODES, EMOTIONS, PALETTES
 from fer_core.preprocessing import Pixels
@@ -39,7 +38,6 @@ CONFIG: Final = {"displayModeBar": False, "scrollZoom": False}
 """Passed to ``st.plotly_chart``."""
 
 _DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-_DASHES_OF: Final = dict(zip(EMOTIONS, (*_DASHES, "8px,3px,2px,3px,2px,3px"), strict=True))
 _LABEL_ROOM: Final = 0.09  # of a panel's height: a line of text with its leading
 _LONGEST_LABEL: Final = 16  # characters
 
@@ -128,11 +126,12 @@ def recall_curves(history: pd.DataFrame, theme: str, *, phases: Sequence[tuple[s
     total = sum(epochs for _, epochs in phases)
     lines = {emotion: 100 * history[f"recall_{emotion}"].astype(float) for emotion in EMOTIONS}
     lines = {emotion: line for emotion, line in lines.items() if line.notna().any()}
-    places = _apart([float(line.iloc[-1]) for line in lines.values()], 0, 100, 0.045)
+    places = apart([float(line.iloc[-1]) for line in lines.values()], 0, 100, 0.045)
     for (emotion, line), place in zip(lines.items(), places, strict=True):
+        dash = (*_DASHES, "8px,3px,2px,3px,2px,3px")[EMOTIONS.index(emotion)]
         figure.add_scatter(
             x=x, y=line, row=1, col=1, name=emotion, mode=_mode(history),
-            line={"color": PALETTES[theme][emotion], "dash": _DASHES_OF[emotion], "width": 2.2},
+            line={"color": PALETTES[theme][emotion], "dash": dash, "width": 2.2},
             hovertemplate=f"{emotion} %{{y:.1f}} %<extra></extra>",
         )  # fmt: skip
         figure.add_annotation(
@@ -142,33 +141,6 @@ def recall_curves(history: pd.DataFrame, theme: str, *, phases: Sequence[tuple[s
         )  # fmt: skip
     figure.update_yaxes(title={"text": "Recall %", "font": {"size": 12}}, range=[-2, 102], nticks=6)
     return _over_epochs(figure, phases, theme)
-
-
-def live_lines(times: Sequence[float], probabilities: NDArray[np.float32], span: float, theme: str) -> go.Figure:
-    """Probabilities of the seven classes over the last moments, each line named at its right end.
-
-    Args:
-        times: ``[T]``, seconds before now, from ``-span`` to 0.
-        probabilities: ``[T, 7]``, 0 to 1; NaN where there was no face.
-        span: Seconds that the axis shows.
-        theme: "light" or "dark".
-    """
-    figure = go.Figure()
-    seen = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
-    last = 100 * probabilities[seen[-1]] if len(seen) else np.zeros(0)
-    for emotion, line, place in zip(EMOTIONS, 100 * probabilities.T, _apart(list(last), 0, 100, 0.1), strict=False):
-        figure.add_scatter(
-            x=times, y=line, name=emotion, mode="lines", hovertemplate=f"{emotion} %{{y:.0f}} %<extra></extra>",
-            line={"color": PALETTES[theme][emotion], "dash": _DASHES_OF[emotion], "width": 1.6},
-        )  # fmt: skip
-        figure.add_annotation(
-            x=1, xref="paper", y=place, text=f" {CODES[emotion]}", xanchor="left", showarrow=False,
-            font={"color": INK[theme], "size": 11},
-        )  # fmt: skip
-    _bare(figure, height=190)
-    figure.update_xaxes(range=[-span, 0], fixedrange=True, ticksuffix=" s", showgrid=False, nticks=7)
-    figure.update_yaxes(range=[-4, 104], fixedrange=True, ticksuffix=" %", nticks=3, gridcolor=BORDER[theme])
-    return figure.update_layout(margin={"r": 40}, hovermode="x")
 
 
 class Change(NamedTuple):
@@ -359,7 +331,7 @@ def run_overlay(runs: Sequence[RunCurves], theme: str, *, smoothing: float = 0.0
         low, high = min(everything), max(everything)
         room = 0.08 * (high - low) or 1.0
         low, high = low - room, high + room
-        places = _apart([line[-1] for line in lines], low, high, _LABEL_ROOM)
+        places = apart([line[-1] for line in lines], low, high, _LABEL_ROOM)
         for run, line, style, place in zip(runs, lines, styles, places, strict=True):
             name = run.name if len(run.name) <= _LONGEST_LABEL else f"{run.name[: _LONGEST_LABEL - 1]}…"
             figure.add_scatter(
@@ -409,19 +381,6 @@ def _line_styles(runs: Sequence[RunCurves], theme: str) -> list[dict[str, Any]]:
             colour, dash = next(others)
             styles.append({"color": colour, "dash": dash, "width": 2.0})
     return styles
-
-
-def _apart(values: Sequence[float], low: float, high: float, share: float) -> list[float]:
-    """Places for labels beside ``values`` that keep at least ``share`` of the axis between two of them."""
-    gap = share * (high - low)
-    order = sorted(range(len(values)), key=lambda index: values[index])
-    places = [0.0] * len(values)
-    ceiling = high - gap * (len(values) - 0.5)  # leaves room for the labels above
-    floor = low + gap / 2
-    for index in order:
-        places[index] = floor = max(floor, min(values[index], ceiling))
-        floor, ceiling = floor + gap, ceiling + gap
-    return places
 
 
 def balance_bars(plans: Mapping[str, ClassPlan], theme: str, *, touched: bool = True) -> go.Figure:

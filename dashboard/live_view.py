@@ -10,7 +10,6 @@ import cv2
 import streamlit as st
 
 from dashboard import caching, drawings
-from dashboard.charts import CONFIG, live_lines
 from dashboard.components import errors_shown, model_picker, show_error, theme
 from dashboard.faces import model_caveat
 from fer_core.emotions import EMOTIONS
@@ -24,9 +23,7 @@ from fer_core.workspace import Workspace
 BARS_EVERY: Final = 0.5
 """Seconds between two looks at the bars: more often they flicker, and each look costs the server some milliseconds."""
 
-LINES_EVERY: Final = 2.0
-"""Likewise; a figure of seven lines takes the server some 25 ms (processor time)."""
-
+LINES_EVERY: Final = 1.0
 MAX_SHOWN: Final = 3
 _HEIGHT: Final = 420  # pixels: a face with its bars, the line above and one below; nothing jumps while it updates
 
@@ -141,9 +138,8 @@ def lines(reader: LiveReader, playing: bool) -> None:
     def part() -> None:
         view = reader.view()
         if len(view.times):
-            figure = live_lines(list(view.times), view.probabilities, HISTORY, theme())
-            told = f"Probabilities of the largest face over the last {HISTORY:.0f} seconds"
-            st.plotly_chart(figure, config=CONFIG, theme=None, key="webcam-lines", alt=told)
+            drawn = drawings.seven_lines(view.times, view.probabilities, HISTORY, theme())
+            st.image(drawn, width="stretch", alt=f"The largest face over the last {HISTORY:.0f} seconds")
         if view.recording:
             st.badge(f"Recording · {view.recorded:,} rows", icon=":material/fiber_manual_record:", color="blue")
         elif view.recorded >= MOST_RECORDED:

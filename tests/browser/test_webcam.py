@@ -57,7 +57,7 @@ def test_the_label_reaches_the_page_again_and_again(browser, server, bundled, fa
         start(page, server)
         expect(page.get_by_text(words)).to_be_visible()
         assert streams(server)
-        expect(page.locator(".js-plotly-plot").first).to_be_visible()
+        expect(page.get_by_alt_text("The largest face over the last 60 seconds")).to_be_visible()
 
         for _ in range(2):  # to another page and back
             page.get_by_role("link", name="About").click()

@@ -1,18 +1,21 @@
 """The Webcam page without a browser: the stream is taken away, all around it is real."""
 
+from xml.etree import ElementTree
+
 import cv2
 import numpy as np
 import pytest
 from streamlit_webrtc.component import WebRtcStreamerState
 
 import dashboard.webcam
-from dashboard.charts import live_lines
+from dashboard.drawings import seven_lines
 from dashboard.webcam import IDLE, PATIENCE, ice_servers, is_secure, privacy
-from fer_core.emotions import CODES, EMOTIONS, PALETTES
+from fer_core.emotions import CODES, PALETTES
 from fer_core.errors import ConfigError
 from fer_core.inference.images import sample_photograph
 from tests.pages.opened import open_page, text_of
 
+SVG = "{http://www.w3.org/2000/svg}"
 PLAYING = WebRtcStreamerState(playing=True, signalling=False)
 SIGNALLING = WebRtcStreamerState(playing=False, signalling=True)
 
@@ -193,17 +196,19 @@ def test_where_browsers_give_pages_the_camera(url, secure):
 
 @pytest.mark.parametrize("theme", PALETTES)
 def test_the_last_minute_is_seven_lines_named_at_their_end(theme):
-    times = np.linspace(-60, 0, 301)
     probabilities = np.full((301, 7), 1 / 7, np.float32)
-    probabilities[100:110] = np.nan  # no face
-    figure = live_lines(times, probabilities, 60, theme)
-    assert [line.name for line in figure.data] == list(EMOTIONS)
-    assert len({(line.line.color, line.line.dash) for line in figure.data}) == 7
-    assert [note.text.strip() for note in figure.layout.annotations] == list(CODES.values())
-    places = [note.y for note in figure.layout.annotations]
-    assert len(set(places)) == 7
+    probabilities[100:110] = np.nan  # no face: a gap
+    drawn = ElementTree.fromstring(seven_lines(np.linspace(-60, 0, 301), probabilities, 60, theme))
+    lines = list(drawn.iter(f"{SVG}polyline"))
+    assert len(lines) == 14
+    assert [line.get("stroke") for line in lines[::2]] == list(PALETTES[theme].values())
+    assert len({line.get("stroke-dasharray") for line in lines}) == 7
+    names = [text for text in drawn.iter(f"{SVG}text") if text.text in CODES.values()]
+    assert [name.text for name in names] == list(CODES.values())
+    places = sorted(float(name.get("y")) for name in names)
+    assert min(np.diff(places)) > 11  # pixels: equal values do not write over each other
 
 
 def test_lines_without_any_face_have_no_names():
-    figure = live_lines([-1.0, 0.0], np.full((2, 7), np.nan, np.float32), 60, "light")
-    assert not figure.layout.annotations
+    drawn = ElementTree.fromstring(seven_lines(np.array([-1.0, 0.0]), np.full((2, 7), np.nan, np.float32), 60, "light"))
+    assert not list(drawn.iter(f"{SVG}polyline"))
