@@ -66,18 +66,17 @@ def seven_lines(times: NDArray[np.float64], probabilities: NDArray[np.float32], 
     Returns:
         SVG, as wide as what it stands in.
     """
-    seen = np.isfinite(probabilities).all(axis=1)
+    seen: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities).all(axis=1))
     drawn, names = [], []
     # A gap in the line where there was no face.
-    parts = [part for part in np.split(np.arange(len(seen)), np.flatnonzero(~seen)) if seen[part].any()]
+    parts = [part[seen[part]] for part in np.split(np.arange(len(seen)), np.flatnonzero(~seen)) if seen[part].any()]
     for index, emotion in enumerate(EMOTIONS):
         look = f'stroke="{PALETTES[theme][emotion]}" stroke-dasharray="{_DASHES[index]}"'
         for part in parts:
-            shown = part[seen[part]]
-            points = " ".join(f"{times[n]:.2f},{100 - 100 * probabilities[n, index]:.1f}" for n in shown)
+            points = " ".join(f"{times[n]:.2f},{100 - 100 * probabilities[n, index]:.1f}" for n in part)
             drawn.append(f'<polyline points="{points}" {look} vector-effect="non-scaling-stroke"/>')
     if parts:
-        last = [100 * float(value) for value in probabilities[parts[-1][seen[parts[-1]]][-1]]]
+        last = [100 * float(value) for value in probabilities[parts[-1][-1]]]
         for emotion, place in zip(EMOTIONS, apart(last, 0, 100, 0.1), strict=True):
             names.append(f'<text x="{_ENDS}%" dx="{_GAP}" y="{_inside(100 - place)}">{CODES[emotion]}</text>')
     scale = []

@@ -30,7 +30,7 @@ HISTORY: Final = 60.0
 """Seconds of the main face's probabilities that are kept for its lines."""
 
 MOST_RECORDED: Final = 100_000
-"""Rows that a recording may have: one face for an hour at 28 frames a second, about 10 MB of CSV."""
+"""Rows that a recording may have: one face for an hour at 28 frames a second, about 8 MB of CSV."""
 
 COLUMNS: Final = (
     *("time", "face", "x", "y", "width", "height", "emotion", "uncertain"),
