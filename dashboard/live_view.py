@@ -20,10 +20,10 @@ from fer_core.inference.served import ServedModel, list_models
 from fer_core.inference.tracking import SMOOTHING, TrackedFace
 from fer_core.workspace import Workspace
 
-BARS_EVERY: Final = 0.5
-"""Seconds between two looks at the bars: more often they flicker, and each look costs the server some milliseconds."""
+BARS_EVERY: Final = 1.0
+"""Seconds between two looks at the bars. On a busy server, looks every half second left no turn to anything else."""
 
-LINES_EVERY: Final = 1.0
+LINES_EVERY: Final = 2.0
 MAX_SHOWN: Final = 3
 _HEIGHT: Final = 420  # pixels: a face with its bars, the line above and one below; nothing jumps while it updates
 

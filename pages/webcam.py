@@ -26,9 +26,14 @@ with picture:
         )
         page_link("predict", "Upload photos")
 
-    @st.fragment(run_every=1.0 if state.signalling else None)
+    # Frames say it as well: where the server is busy, the browser's word that it plays can get lost.
+    playing = state.playing or reader.view().frames_per_second > 0
+
+    @st.fragment(run_every=1.0 if state.signalling or playing != state.playing else None)
     def connection() -> None:
-        if is_late(state):
+        if not state.playing and playing != (reader.view().frames_per_second > 0):
+            st.rerun()
+        if is_late(state) and not playing:
             st.warning(
                 f"Browser and server have not found each other within {PATIENCE:.0f} seconds. Across networks they "
                 "need a TURN server: set `FER_TURN_URL`, `FER_TURN_USERNAME` and `FER_TURN_PASSWORD` in the server's "
@@ -44,11 +49,11 @@ with head:
         st.info("There is no model yet: the picture is shown as it is.", icon=":material/model_training:")
         page_link("train", "Go to Train")
 with beside:
-    answers(reader, state.playing)
-buttons(reader, state.playing)
-lines(reader, state.playing)
+    answers(reader, playing)
+buttons(reader, playing)
+lines(reader, playing)
 
-if is_secure(address) and not state.playing:
+if is_secure(address) and not playing:
     with st.expander("No picture?", icon=":material/help:"):
         st.markdown("\n".join(f"- `{name}`: {words}" for name, words in WORDS.items()))
     if model and st.toggle("Take a photo instead", key="webcam-photo"):
