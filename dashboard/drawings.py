@@ -54,7 +54,7 @@ def seven_bars(probabilities: Mapping[str, float], theme: str) -> str:
 def seven_lines(times: NDArray[np.float64], probabilities: NDArray[np.float32], span: float, theme: str) -> str:
     """Seven thin lines over the last moments, each with a dash of its own and its code at the right end.
 
-    It is drawn anew every second while a camera runs: a plotly figure would take the server 27 ms of processor time,
+    It is drawn again and again while a camera runs: a plotly figure would take the server 27 ms of processor time,
     and the browser a library of megabytes.
 
     Args:
