@@ -19,6 +19,7 @@ CAPTIONS = {
     "Runs": "What you tried, and what it bought.",
     "Evaluate": "Where the model is right, where it is wrong, and on which images.",
     "Predict": "Faces in your pictures, and how sure the model is. Pictures stay on this machine.",
+    "Webcam": "Your camera, read live, and how sure the model is. Frames are not stored.",
     "About": "What the model is, what it must not be used for, and what this machine has.",
 }
 
@@ -39,7 +40,7 @@ PAGES = {
     "": [entry("Overview", "home")],
     "Data": [entry("Data", "database"), entry("Balance", "balance")],
     "Model": [entry("Train", "model_training"), entry("Runs", "table_rows"), entry("Evaluate", "grid_on")],
-    "Try it": [entry("Predict", "add_photo_alternate")],
+    "Try it": [entry("Predict", "add_photo_alternate"), entry("Webcam", "videocam")],
     " ": [entry("About", "info")],  # a group of its own at the end, without a name
 }
 

@@ -15,7 +15,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboard.drawings import INK, face
+from dashboard.drawings import INK, apart, face
 from fer_core.data.balance import ClassPlan
 from fer_core.emotions import CODES, EMOTIONS, PALETTES
 from fer_core.preprocessing import Pixels
@@ -126,7 +126,7 @@ def recall_curves(history: pd.DataFrame, theme: str, *, phases: Sequence[tuple[s
     total = sum(epochs for _, epochs in phases)
     lines = {emotion: 100 * history[f"recall_{emotion}"].astype(float) for emotion in EMOTIONS}
     lines = {emotion: line for emotion, line in lines.items() if line.notna().any()}
-    places = _apart([float(line.iloc[-1]) for line in lines.values()], 0, 100, 0.045)
+    places = apart([float(line.iloc[-1]) for line in lines.values()], 0, 100, 0.045)
     for (emotion, line), place in zip(lines.items(), places, strict=True):
         dash = (*_DASHES, "8px,3px,2px,3px,2px,3px")[EMOTIONS.index(emotion)]
         figure.add_scatter(
@@ -332,7 +332,7 @@ def run_overlay(runs: Sequence[RunCurves], theme: str, *, smoothing: float = 0.0
         room = 0.08 * (high - low) or 1.0
         low, high = low - room, high + room
         longest = [line[-1] for line in lines if len(line) == epochs]
-        places = iter(_apart(longest, low, high, _LABEL_ROOM))
+        places = iter(apart(longest, low, high, _LABEL_ROOM))
         for run, line, style in zip(runs, lines, styles, strict=True):
             name = run.name if len(run.name) <= _LONGEST_LABEL else f"{run.name[: _LONGEST_LABEL - 1]}…"
             figure.add_scatter(
@@ -386,19 +386,6 @@ def _line_styles(runs: Sequence[RunCurves], theme: str) -> list[dict[str, Any]]:
             colour, dash = next(others)
             styles.append({"color": colour, "dash": dash, "width": 2.0})
     return styles
-
-
-def _apart(values: Sequence[float], low: float, high: float, share: float) -> list[float]:
-    """Places for labels beside ``values`` that keep at least ``share`` of the axis between two of them."""
-    gap = share * (high - low)
-    order = sorted(range(len(values)), key=lambda index: values[index])
-    places = [0.0] * len(values)
-    ceiling = high - gap * (len(values) - 0.5)  # leaves room for the labels above
-    floor = low + gap / 2
-    for index in order:
-        places[index] = floor = max(floor, min(values[index], ceiling))
-        floor, ceiling = floor + gap, ceiling + gap
-    return places
 
 
 def balance_bars(plans: Mapping[str, ClassPlan], theme: str, *, touched: bool = True) -> go.Figure:

@@ -5,6 +5,7 @@ import streamlit as st
 from dashboard.components import model_picker, page_link
 from dashboard.faces import model_caveat
 from dashboard.folder_view import show_folder
+from dashboard.model_upload import add_model, choose_added
 from dashboard.picture_view import show_pictures
 from dashboard.video_view import show_video
 from fer_core.inference.faces import DETECTORS, default_detector
@@ -14,6 +15,7 @@ from fer_core.workspace import Workspace
 
 VIEWS = {"Pictures": show_pictures, "Folder": show_folder, "Video": show_video}
 
+choose_added()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     model = model_picker(prefer=next((model.name for model in list_models(Workspace.default()) if model.bundled), None))
     with st.popover("Detector", icon=":material/tune:"):
@@ -36,6 +38,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
             key="threshold",
             persist_state="session",
         )
+    add_model()
 if model is None:
     st.info("There is no model yet. Train one first.", icon=":material/model_training:")
     page_link("train", "Go to Train")

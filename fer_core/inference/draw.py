@@ -23,7 +23,9 @@ _PLATE: Final = (27, 34, 38)
 _INK: Final = (255, 255, 255)
 
 
-def draw_faces(image: Pixels, faces: Sequence[tuple[Box, str]], theme: str = "light") -> Pixels:
+def draw_faces(
+    image: Pixels, faces: Sequence[tuple[Box, str]], theme: str = "light", plates: Sequence[str] | None = None
+) -> Pixels:
     """Draws a box in the colour of its emotion round each face, and its number, from 1, on a dark plate.
 
     The number leads to the words beside the picture: colour alone must not tell emotions apart.
@@ -32,6 +34,7 @@ def draw_faces(image: Pixels, faces: Sequence[tuple[Box, str]], theme: str = "li
         image: uint8 RGB ``[h, w, 3]``, upright; not changed.
         faces: Box (in pixels of ``image``) and emotion of each.
         theme: Whose palette, ``light`` or ``dark``.
+        plates: What stands on the plate of each face in place of its number; a few ASCII characters.
 
     Returns:
         uint8 RGB ``[h', w', 3]`` with the longer side within ``LONGER_SIDE``.
@@ -53,7 +56,7 @@ def draw_faces(image: Pixels, faces: Sequence[tuple[Box, str]], theme: str = "li
                 (right - 1 - inset, bottom - 1 - inset),
                 _rgb(PALETTES[theme][emotion]),
             )
-        _number(canvas, str(number), x, y)
+        _plate(canvas, plates[number - 1] if plates else str(number), x, y)
     return canvas
 
 
@@ -67,8 +70,8 @@ def encode_jpeg(picture: Pixels) -> bytes:
     return encoded.tobytes()
 
 
-def _number(canvas: Pixels, text: str, x: int, y: int) -> None:
-    """A number above the corner ``(x, y)`` of a box, or inside the picture where there is no room above."""
+def _plate(canvas: Pixels, text: str, x: int, y: int) -> None:
+    """A few characters above the corner ``(x, y)`` of a box, or inside the picture where there is no room above."""
     (width, height), _ = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)
     plate_width, plate_height = width + 2 * _PAD, height + 2 * _PAD
     left = max(0, min(x, canvas.shape[1] - plate_width))

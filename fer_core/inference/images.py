@@ -117,7 +117,11 @@ def read_picture(
 
 
 def read_faces(
-    image: Pixels, predictor: Predictor, detector: Detector, threshold: float = UNCERTAIN_BELOW
+    image: Pixels,
+    predictor: Predictor,
+    detector: Detector,
+    threshold: float = UNCERTAIN_BELOW,
+    faces: list[Face] | None = None,
 ) -> list[FaceResult]:
     """Finds and classifies the faces of a picture that is decoded already, such as a frame of a video.
 
@@ -126,6 +130,7 @@ def read_faces(
         predictor: The model.
         detector: From ``faces.load_detector``.
         threshold: As for ``read_pictures``.
+        faces: From ``find_faces``, where they are known already; None to look for them.
 
     Returns:
         Faces from left to right, classified in one batch.
@@ -133,13 +138,13 @@ def read_faces(
     Raises:
         ModelError: The model fails.
     """
-    return _classify(_see(image, predictor, detector), predictor, threshold)
+    return _classify(_see(image, predictor, detector, faces), predictor, threshold)
 
 
-def _see(image: Pixels, predictor: Predictor, detector: Detector) -> list[_Seen]:
+def _see(image: Pixels, predictor: Predictor, detector: Detector, faces: list[Face] | None = None) -> list[_Seen]:
     height, width, channels = predictor.input_shape
-    faces = find_faces(image, detector)
-    return [_Seen(face, cut(image, face, (height, width), channels), doubt(face)) for face in faces]
+    found = find_faces(image, detector) if faces is None else faces
+    return [_Seen(face, cut(image, face, (height, width), channels), doubt(face)) for face in found]
 
 
 def _find(picture: Picture, predictor: Predictor, detector: Detector) -> _Found:

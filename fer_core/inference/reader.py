@@ -11,7 +11,7 @@ import numpy as np
 
 from fer_core.errors import FerError, ImageError
 from fer_core.inference.collect import collect
-from fer_core.inference.faces import DEFAULT_DETECTOR, load_detector
+from fer_core.inference.faces import default_detector, load_detector
 from fer_core.inference.images import (
     UNCERTAIN_BELOW,
     FaceResult,
@@ -38,8 +38,8 @@ class Reader:
 
     Args:
         model: A run, an imported or bundled model by name, or an ``.onnx`` file. None: the bundled model.
-        detector: How faces are found, a name of ``faces.DETECTORS``. Pictures of at most 64 pixels are taken
-            as a face whatever the detector.
+        detector: How faces are found, a name of ``faces.DETECTORS``. None: ``yunet`` where its file is there, else
+            ``haar``. Pictures of at most 64 pixels are taken as a face whatever the detector.
         threshold: A face whose highest probability is below is marked uncertain, 0 to 1.
 
     Raises:
@@ -56,13 +56,13 @@ class Reader:
     def __init__(
         self,
         model: str | Path | None = None,
-        detector: str = DEFAULT_DETECTOR,
+        detector: str | None = None,
         threshold: float = UNCERTAIN_BELOW,
     ) -> None:
         space = Workspace.default()
         served = default_model(space) if model is None else find_model(str(model), space)
         self._predictor = Predictor.load(served)
-        self._detector = load_detector(detector)
+        self._detector = load_detector(detector or default_detector())
         self._threshold = threshold
 
     def read(self, image: Image) -> list[FaceResult]:

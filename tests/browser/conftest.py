@@ -63,15 +63,19 @@ def server(tmp_path, workspace):
     running.kill()
 
 
-@pytest.fixture(scope="session")
-def browser():
+def start_chromium(kind, *flags):
+    """Chromium without a screen and without anything that it does by itself."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert path, "Chromium is missing: apt-get install chromium"
     quiet = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    always = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-sync", *quiet]
+    return kind.launch(executable_path=path, args=[*always, *flags])
+
+
+@pytest.fixture(scope="session")
+def browser():
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-sync", *quiet]
-        )
+        chromium = start_chromium(playwright.chromium)
         yield chromium
         chromium.close()
 

@@ -15,6 +15,7 @@ PAGES = {
     "runs": "Runs",
     "evaluate": "Evaluate",
     "predict": "Predict",
+    "webcam": "Webcam",
     "about": "About",
 }
 CHARTS = ("data", "balance", "train", "evaluate")  # runs: one has nothing to be drawn beside
