@@ -12,6 +12,7 @@ from dashboard.components import show_error, theme
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.inference.draw import draw_faces, encode_jpeg
+from fer_core.inference.faces import default_detector
 from fer_core.inference.images import FaceResult, PictureResult, sample_photograph
 from fer_core.inference.served import ServedModel
 from fer_core.preprocessing import decode
@@ -31,7 +32,7 @@ def sample(model: ServedModel | None) -> tuple[bytes, str, str]:
     if model is not None and knows_only_drawings(model):
         _, encoded = cv2.imencode(".png", caching.emotion_icon("happy", 288))
         return encoded.tobytes(), "a drawn face", "none"
-    return sample_photograph().read_bytes(), "astronaut.png", "haar"
+    return sample_photograph().read_bytes(), "astronaut.png", default_detector()
 
 
 def show_reading(data: bytes, result: PictureResult) -> None:
