@@ -67,10 +67,12 @@ def main() -> None:
             frame = compose(native, side, angle * (-1) ** number, number, outside)
             middle = FRAME / 2 if not outside else side * (0.5 - outside)
             readings.add(native, label, frame, the_face(frame, yunet, middle))
-            by_haar += the_face(frame, haar, middle) is not None
+            if side == SIDE and not outside:
+                by_haar += the_face(frame, haar, middle) is not None
         found = len(readings.offsets)
         figures.append(Figure(f"found by yunet, {what}", "", share_of(found, readings.asked)))
-        figures.append(Figure(f"found by haar, {what}", "", share_of(by_haar, readings.asked)))
+        if side == SIDE and not outside:
+            figures.append(Figure(f"found by haar, {what}", "", share_of(by_haar, readings.asked)))
         for name, right in readings.right().items():
             figures.append(Figure(f"accuracy, {name}, {what}", "", share_of(int(right.sum()), len(right))))
         return readings
