@@ -6,7 +6,6 @@ import json
 
 from benchmarks.measure import RESULTS
 
-
 LONG = frozenset({"framing"})
 """What has too many figures for one table of all; its file holds them."""
 

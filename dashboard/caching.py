@@ -15,7 +15,8 @@ import streamlit as st
 from fer_core.data.dataset import Dataset
 from fer_core.data.sources import FoundArchive, find_archives
 from fer_core.errors import FerError
-from fer_core.inference.faces import Detector, DetectorOptions, load_detector
+from fer_core.inference.detector_options import DetectorChoice
+from fer_core.inference.faces import Detector, load_detector
 from fer_core.inference.images import Picture, PictureResult, read_picture
 from fer_core.inference.predictor import Predictor
 from fer_core.preprocessing import Pixels
@@ -127,29 +128,31 @@ def emotion_icon(emotion: str, size: int = 96) -> Pixels:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def detector(name: str, options: DetectorOptions | None = None) -> Detector:
+def detector(choice: DetectorChoice) -> Detector:
     """A face detector, shared by all visitors (detectors are thread-safe)."""
-    return load_detector(name, options)
+    return load_detector(choice.name, choice.options)
 
 
 @st.cache_data(max_entries=64, scope="session", show_spinner=False)
-def _reading(data: bytes, name: str, path: Path, stamp: float, detector_name: str, threshold: float) -> PictureResult:
-    return read_picture(Picture(name, data), _predictor(path, stamp), detector(detector_name), threshold)
+def _reading(
+    data: bytes, name: str, path: Path, stamp: float, choice: DetectorChoice, threshold: float
+) -> PictureResult:
+    return read_picture(Picture(name, data), _predictor(path, stamp), detector(choice), threshold)
 
 
-def reading(data: bytes, name: str, model: Path, detector_name: str, threshold: float) -> PictureResult:
+def reading(data: bytes, name: str, model: Path, choice: DetectorChoice, threshold: float) -> PictureResult:
     """What a model says of a picture; kept in memory for this visitor only, and only for the last pictures."""
-    return _reading(data, name, model, _stamp(model), detector_name, threshold)
+    return _reading(data, name, model, _stamp(model), choice, threshold)
 
 
 @st.cache_resource(max_entries=1, scope="session", show_spinner=False)
-def _upload_readings(path: Path, stamp: float, detector_name: str) -> dict[str, FileReadings]:
+def _upload_readings(path: Path, stamp: float, choice: DetectorChoice) -> dict[str, FileReadings]:
     return {}
 
 
-def upload_readings(model: Path, detector_name: str) -> dict[str, FileReadings]:
+def upload_readings(model: Path, choice: DetectorChoice) -> dict[str, FileReadings]:
     """What this visitor's uploads were read as by a model, by the id of the upload; who reads them writes it there."""
-    return _upload_readings(model, _stamp(model), detector_name)
+    return _upload_readings(model, _stamp(model), choice)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

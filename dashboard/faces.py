@@ -11,6 +11,7 @@ from dashboard import caching, drawings
 from dashboard.components import show_error, theme
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
+from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.draw import draw_faces, encode_jpeg
 from fer_core.inference.faces import default_detector
 from fer_core.inference.images import FaceResult, PictureResult, sample_photograph
@@ -27,12 +28,12 @@ def knows_only_drawings(model: ServedModel) -> bool:
     return model.card is not None and model.card.dataset.name == DEMO_DATASET
 
 
-def sample(model: ServedModel | None) -> tuple[bytes, str, str]:
+def sample(model: ServedModel | None) -> tuple[bytes, str, DetectorChoice]:
     """A picture to begin with: bytes, name and detector. A drawn face for a model that knows only drawings."""
     if model is not None and knows_only_drawings(model):
         _, encoded = cv2.imencode(".png", caching.emotion_icon("happy", 288))
-        return encoded.tobytes(), "a drawn face", "none"
-    return sample_photograph().read_bytes(), "astronaut.png", default_detector()
+        return encoded.tobytes(), "a drawn face", DetectorChoice("none")
+    return sample_photograph().read_bytes(), "astronaut.png", DetectorChoice(default_detector())
 
 
 def show_reading(data: bytes, result: PictureResult) -> None:
@@ -76,7 +77,7 @@ def model_caveat(model: ServedModel) -> None:
         st.caption("This model was trained on drawn faces: what it says of a photograph means nothing.")
 
 
-def read(data: bytes, name: str, model: ServedModel, detector: str, threshold: float) -> PictureResult:
+def read(data: bytes, name: str, model: ServedModel, detector: DetectorChoice, threshold: float) -> PictureResult:
     """What the model says of a picture; a model that cannot be used is an error of the picture."""
     try:
         return caching.reading(data, name, Path(model.path), detector, threshold)

@@ -38,6 +38,7 @@ from fer_core.inference.batch import (
     Summary,
     read_summary,
 )
+from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.served import ServedModel
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
@@ -53,7 +54,7 @@ _REFUSED = "folder_refused"
 _JOB = "results"
 
 
-def show_folder(model: ServedModel, detector: str, threshold: float) -> None:
+def show_folder(model: ServedModel, detector: DetectorChoice, threshold: float) -> None:
     """The form that starts a job, and the results of this or an earlier one."""
     jobs = [job for job in all_jobs() if job.kind == KIND]
     _form(model, detector, threshold, busy=any(job.state().alive for job in jobs))
@@ -74,7 +75,7 @@ def show_folder(model: ServedModel, detector: str, threshold: float) -> None:
             _results(job, folder, summary)
 
 
-def _form(model: ServedModel, detector: str, threshold: float, busy: bool) -> None:
+def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         path = st.text_input(
             "Folder or zip on this machine",
@@ -83,7 +84,7 @@ def _form(model: ServedModel, detector: str, threshold: float, busy: bool) -> No
             key=_PATH,
         ).strip()
         annotated = st.checkbox("Draw boxes", help="Also writes pictures with boxes on their faces.", key="annotated")
-        options = ["--model", str(model.path), "--detector", detector, "--threshold", f"{threshold:g}"]
+        options = ["--model", str(model.path), *detector.arguments(), "--threshold", f"{threshold:g}"]
         options += ["--annotated"] * annotated
         st.button(
             "Read folder",

@@ -11,9 +11,10 @@ import streamlit as st
 
 from dashboard import caching, drawings
 from dashboard.components import errors_shown, model_picker, show_error, theme
+from dashboard.detector_choice import choose_detector
 from dashboard.faces import model_caveat
 from fer_core.emotions import EMOTIONS
-from fer_core.inference.faces import DETECTORS, default_detector
+from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.images import UNCERTAIN_BELOW
 from fer_core.inference.live import HISTORY, MOST_RECORDED, LiveReader, LiveView
 from fer_core.inference.served import ServedModel, list_models
@@ -36,20 +37,13 @@ def live_reader() -> LiveReader:
 
 
 @st.fragment
-def choices(reader: LiveReader) -> ServedModel | None:
-    """Model, detector and the rest, at work from the next frame on. None if there is no model."""
+def choices(reader: LiveReader) -> tuple[ServedModel | None, DetectorChoice, float]:
+    """Model (None if there is none), detector, threshold and the rest, at work from the next frame on."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         bundled = next((model.name for model in list_models(Workspace.default()) if model.bundled), None)
         model = model_picker(prefer=bundled)
         with st.popover("Settings", icon=":material/tune:"):
-            detector = st.selectbox(
-                "Face detector",
-                list(DETECTORS),
-                index=list(DETECTORS).index(default_detector()),
-                help="`none` takes the whole picture as the face.",
-                key="detector",
-                persist_state="session",
-            )
+            detector = choose_detector()
             smoothing = st.slider(
                 "Smoothing",
                 0.0,
@@ -86,7 +80,7 @@ def choices(reader: LiveReader) -> ServedModel | None:
         if model:
             reader.change(predictor=caching.predictor(Path(model.path)))
             model_caveat(model)
-    return model
+    return model, detector, threshold
 
 
 def answers(reader: LiveReader, playing: bool) -> None:

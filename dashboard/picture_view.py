@@ -18,6 +18,7 @@ from dashboard.uploads import UploadedPicture, let_go_of_others, read_uploads, t
 from fer_core import limits
 from fer_core.emotions import EMOTIONS
 from fer_core.inference.batch import Counts, annotated_jpeg, annotated_name
+from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.images import PictureResult
 from fer_core.inference.served import ServedModel
 from fer_core.inference.table import document, faces_table
@@ -32,7 +33,7 @@ _NUMBER = "picture"  # the one that is shown, from 1
 _PAGE = "pictures_page"
 
 
-def show_pictures(model: ServedModel, detector: str, threshold: float) -> None:
+def show_pictures(model: ServedModel, detector: DetectorChoice, threshold: float) -> None:
     """The uploader, and what a model says of the uploads; a sample photograph before there are any."""
     files = _uploader()
     if not files:
@@ -175,7 +176,9 @@ def _ticked(places: Sequence[int]) -> None:
         st.session_state[_NUMBER] = places[rows[0]] + 1
 
 
-def _footer(pictures: Sequence[UploadedPicture], model: ServedModel, detector: str, threshold: float) -> None:
+def _footer(
+    pictures: Sequence[UploadedPicture], model: ServedModel, detector: DetectorChoice, threshold: float
+) -> None:
     """Downloads, and the same from a terminal or from Python."""
     results = [picture.result for picture in pictures]
     with st.container(horizontal=True):
@@ -211,10 +214,10 @@ def annotated_zip(pictures: Sequence[UploadedPicture], colours: str) -> bytes:
     return target.getvalue()
 
 
-def _copy_as(path: str, model: ServedModel, detector: str, threshold: float) -> None:
+def _copy_as(path: str, model: ServedModel, detector: DetectorChoice, threshold: float) -> None:
     """The same as a command and as a few lines of Python."""
     with st.popover("Copy as command", icon=":material/terminal:"):
-        options = ["--model", model.name, "--detector", detector, "--threshold", f"{threshold:g}"]
+        options = ["--model", model.name, *detector.arguments(), "--threshold", f"{threshold:g}"]
         st.code(job_command(["predict", path, *options]), language="bash", wrap_lines=True)
     with st.popover("Copy as Python", icon=":material/code:"):
         st.code(
@@ -222,14 +225,15 @@ def _copy_as(path: str, model: ServedModel, detector: str, threshold: float) -> 
 from pathlib import Path
 
 from fer_core.inference.collect import collect
-from fer_core.inference.faces import load_detector
+from fer_core.inference.faces import DetectorOptions, load_detector
 from fer_core.inference.images import read_pictures
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.served import find_model
 from fer_core.workspace import Workspace
 
 predictor = Predictor.load(find_model({model.name!r}, Workspace.default()))
-for picture in read_pictures(collect([Path({path!r})]), predictor, load_detector({detector!r}), {threshold:g}):
+detector = load_detector({detector.name!r}, {detector.options!r})
+for picture in read_pictures(collect([Path({path!r})]), predictor, detector, {threshold:g}):
     for face in picture.faces:
         print(picture.path, face.box, face.emotion, face.probabilities)
 """,

@@ -18,6 +18,7 @@ from dashboard import caching
 from fer_core import limits
 from fer_core.errors import FerError
 from fer_core.inference.collect import count_in_zip, from_zip
+from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.faces import Detector
 from fer_core.inference.images import FaceResult, Picture, PictureResult, read_faces
 from fer_core.inference.predictor import Predictor
@@ -96,7 +97,7 @@ def let_go_of_others(files: Sequence[UploadedFile]) -> None:
 
 
 def read_uploads(
-    files: Sequence[UploadedFile], model: ServedModel, detector: str, threshold: float
+    files: Sequence[UploadedFile], model: ServedModel, detector: DetectorChoice, threshold: float
 ) -> UploadedPictures:
     """Reads what was not read yet, within the limits of number and time, and says how far it is.
 

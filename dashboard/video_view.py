@@ -14,6 +14,7 @@ from dashboard import caching, charts, timeline
 from dashboard.components import all_jobs, choose, errors_shown, finding, job_card, job_command, show_error, theme
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
+from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.frames import SUFFIXES, VideoLimits, look_at_video
 from fer_core.inference.served import ServedModel
 from fer_core.inference.video import KIND
@@ -38,7 +39,7 @@ _PLAYED: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4", ".webm": "webm", 
 _JOB, _AT, _REFUSED, _UPLOAD = "video", "video_at", "video_refused", "upload"
 
 
-def show_video(model: ServedModel, detector: str, threshold: float) -> None:
+def show_video(model: ServedModel, detector: DetectorChoice, threshold: float) -> None:
     """The form that starts a job, and the results of this or an earlier one.
 
     Args:
@@ -79,7 +80,7 @@ def show_video(model: ServedModel, detector: str, threshold: float) -> None:
         )
 
 
-def _form(model: ServedModel, detector: str, threshold: float, busy: bool) -> UploadedFile | None:
+def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: bool) -> UploadedFile | None:
     most = int(st.get_option("server.maxUploadSize"))
     upload = st.file_uploader(
         f"A video of up to {most} MB; {VideoLimits().told()}",
@@ -102,7 +103,7 @@ def _form(model: ServedModel, detector: str, threshold: float, busy: bool) -> Up
             key="video_every",
             width=170,
         )
-        options = ["--model", str(model.path), "--detector", detector, "--threshold", f"{threshold:g}"]
+        options = ["--model", str(model.path), *detector.arguments(), "--threshold", f"{threshold:g}"]
         options += ["--every", str(every)]
         nothing = None if path or upload else "Upload a video or write a path first."
         st.button(

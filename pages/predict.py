@@ -3,12 +3,12 @@
 import streamlit as st
 
 from dashboard.components import model_picker, page_link
+from dashboard.detector_choice import choose_detector
 from dashboard.faces import model_caveat
 from dashboard.folder_view import show_folder
 from dashboard.model_upload import add_model, choose_added
 from dashboard.picture_view import show_pictures
 from dashboard.video_view import show_video
-from fer_core.inference.faces import DETECTORS, default_detector
 from fer_core.inference.images import UNCERTAIN_BELOW
 from fer_core.inference.served import list_models
 from fer_core.workspace import Workspace
@@ -19,15 +19,7 @@ choose_added()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     model = model_picker(prefer=next((model.name for model in list_models(Workspace.default()) if model.bundled), None))
     with st.popover("Detector", icon=":material/tune:"):
-        detector = st.selectbox(
-            "Face detector",
-            list(DETECTORS),
-            index=list(DETECTORS).index(default_detector()),
-            help="`yunet` finds small and turned faces too; `haar` looks for frontal faces; `none` takes the whole "
-            "picture as the face. Pictures up to 64 pixels are always taken as a face.",
-            key="detector",
-            persist_state="session",
-        )
+        detector = choose_detector()
         threshold = st.slider(
             "Uncertain below",
             0.0,

@@ -44,7 +44,7 @@ with picture:
     connection()
 
 with head:
-    model = choices(reader)
+    model, detector, threshold = choices(reader)
     if model is None:
         st.info("There is no model yet: the picture is shown as it is.", icon=":material/model_training:")
         page_link("train", "Go to Train")
@@ -59,6 +59,5 @@ if is_secure(address) and not playing:
     if model and st.toggle("Take a photo instead", key="webcam-photo"):
         photo = st.camera_input("Photo", label_visibility="collapsed", width=480)
         if photo:
-            settings = st.session_state
-            answer = read(photo.getvalue(), "photo", model, settings["detector"], settings["threshold"])
+            answer = read(photo.getvalue(), "photo", model, detector, threshold)
             show_reading(photo.getvalue(), answer)

@@ -10,7 +10,7 @@ import typer
 
 from fer_core.cli.console import DetachOption, JsonOption, note, print_json, progress_bar, start_detached
 from fer_core.errors import FerError, Stopped
-from fer_core.inference.detector_options import DetectorOptions
+from fer_core.inference.detector_options import DetectorChoice, DetectorOptions
 from fer_core.jobs.worker import work
 from fer_core.workspace import Workspace, check_name
 
@@ -35,8 +35,7 @@ class Wish:
     pictures: list[Path]
     videos: list[Path]
     served: ServedModel
-    detector: str
-    options: DetectorOptions
+    detector: DetectorChoice
     threshold: float
     every: int
     annotated: bool
@@ -45,15 +44,8 @@ class Wish:
     def arguments(self, name: str) -> list[str]:
         """The command line that does it as a job, wherever it is started."""
         argv = ["predict", *map(str, (*self.pictures, *self.videos)), "--model", str(self.served.path.absolute())]
-        argv += ["--detector", self.detector, "--threshold", str(self.threshold), "--name", name]
-        chosen, usual = self.options, DetectorOptions()
-        for option, value, default in (
-            ("--min-face", chosen.min_face, usual.min_face),
-            ("--score", chosen.score, usual.score),
-            ("--margin", chosen.margin, usual.margin),
-            ("--every", self.every, 1),
-        ):
-            argv += [option, str(value)] if value != default else []
+        argv += [*self.detector.arguments(), "--threshold", str(self.threshold), "--name", name]
+        argv += ["--every", str(self.every)] if self.videos else []
         argv += ["--annotated"] * self.annotated
         return argv + (["--out", str(self.out.absolute())] if self.out else [])
 
@@ -63,9 +55,9 @@ class Wish:
         from fer_core.inference.faces import load_detector
         from fer_core.inference.predictor import Predictor
 
-        if self.detector == "yunet":
+        if self.detector.name == "yunet":
             yunet.fetch(progress)
-        return Predictor.load(self.served), load_detector(self.detector, self.options)
+        return Predictor.load(self.served), load_detector(self.detector.name, self.detector.options)
 
 
 def predict(
@@ -131,7 +123,7 @@ def predict(
         note(f"Face detector: {detector}")
     if model is None:
         note(f"Model: {served.name}")
-    wish = Wish(pictures, videos, served, detector, options, threshold, every, annotated, out)
+    wish = Wish(pictures, videos, served, DetectorChoice(detector, options), threshold, every, annotated, out)
     if out is None and not (annotated or detach or name):
         _print(wish, as_json)
     elif not videos:
@@ -168,7 +160,7 @@ def _as_job(wish: Wish, space: Workspace, name: str | None, detach: bool, as_jso
             folder,
             predictor,
             detector,
-            detector_name=wish.detector,
+            detector_name=wish.detector.name,
             threshold=wish.threshold,
             annotated=wish.annotated,
             progress=worker,

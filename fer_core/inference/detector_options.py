@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from fer_core.errors import FerError
 
@@ -32,3 +32,19 @@ class DetectorOptions:
             raise FerError(f"The score of a face is {self.score:g}; give 0 to 1.")
         if not -0.25 <= self.margin <= 1:
             raise FerError(f"The margin is {self.margin:g} of a face's side; give -0.25 to 1.")
+
+
+@dataclass(frozen=True)
+class DetectorChoice:
+    """A detector by its name, and how it looks for faces."""
+
+    name: str
+    options: DetectorOptions = DetectorOptions()
+
+    def arguments(self) -> list[str]:
+        """The options of ``predict`` that choose it."""
+        found = ["--detector", self.name]
+        for field in fields(DetectorOptions):
+            value = getattr(self.options, field.name)
+            found += [f"--{field.name.replace('_', '-')}", f"{value:g}"] if value != field.default else []
+        return found
