@@ -277,7 +277,7 @@ def test_an_imported_run_is_there_and_chosen(workspace, three):
     app = open_page("runs", run="poor")
     app.file_uploader(key="import-file-0").set_value(("good.zip", file.getvalue(), "application/zip")).run()
     button(app, "Import it").click().run()
-    assert "There is a model named 'good' already" in text_of(app)
+    assert "There is a run or model named 'good' already" in text_of(app)
     app.text_input(key="import-name-0").set_value("theirs").run()
     button(app, "Import it").click().run()
     assert not app.exception

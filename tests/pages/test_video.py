@@ -18,11 +18,12 @@ def view():
     import streamlit as st
 
     from dashboard.video_view import show_video
+    from fer_core.inference.detector_options import DetectorChoice
     from fer_core.inference.served import find_model
     from fer_core.workspace import Workspace
 
     st.title("Predict")
-    show_video(find_model("bright", Workspace.default()), "haar", 0.5)
+    show_video(find_model("bright", Workspace.default()), DetectorChoice("haar"), 0.5)
 
 
 @pytest.fixture

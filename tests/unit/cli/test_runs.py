@@ -85,7 +85,7 @@ def test_a_wrong_call_is_one_line(capfd, two, arguments, said):
 def test_training_does_not_take_the_name_of_a_model(capfd, workspace, dataset):
     code, out, err = call(capfd, "train", "tiny", "--name", "fer2013-compact")
     assert (code, out) == (2, "")
-    assert "There is a model named 'fer2013-compact' already" in err
+    assert "There is a run or model named 'fer2013-compact' already" in err
     assert not workspace.runs.exists()
 
 

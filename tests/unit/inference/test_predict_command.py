@@ -77,7 +77,7 @@ def test_a_picture_without_a_face_says_what_to_try(capfd, tmp_path):
         (["--model", "nope", "."], "No model named or at 'nope'"),
         (["."], "No pictures in ."),
         ([".", "--out", "results"], "No pictures in "),
-        (["clip.mp4"], "Videos cannot be read yet"),
+        (["clip.mp4"], "clip.mp4: no such file or folder"),
         (["--threshold", "1.5", "."], "Invalid value for '--threshold'"),
         (["--name", "../x", "."], "'../x' cannot be the name of a job"),
     ],
