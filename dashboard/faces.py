@@ -61,12 +61,21 @@ def show_reading(data: bytes, result: PictureResult) -> None:
 
 
 def _face(number: int, face: FaceResult) -> None:
-    top = 100 * float(face.probabilities.max())
     with st.container(horizontal=True, vertical_alignment="center"):
         st.image(drawings.face(face.crop, 64), width=64, alt=f"Face {number} as the model sees it")
-        words = f"**{number} · {face.emotion.capitalize()}** · {top:.0f} %"
-        badges = [f":gray-badge[{doubt}]" for doubt in ("uncertain" * face.uncertain, face.unreliable) if doubt]
-        st.markdown("  \n".join([words, " ".join(badges)]))
+        st.markdown(face_words(number, face, "  \n"))
+    face_bars(face)
+
+
+def face_words(number: int, face: FaceResult, between: str = " ") -> str:
+    """Number, apparent expression and its probability, and what speaks against relying on it, as Markdown."""
+    words = f"**{number} · {face.emotion.capitalize()}** · {100 * float(face.probabilities.max()):.0f} %"
+    badges = [f":gray-badge[{doubt}]" for doubt in ("uncertain" * face.uncertain, face.unreliable) if doubt]
+    return between.join([words, *([" ".join(badges)] if badges else [])])
+
+
+def face_bars(face: FaceResult) -> None:
+    """The seven bars of a face."""
     probabilities = dict(zip(EMOTIONS, map(float, face.probabilities), strict=True))
     st.image(drawings.seven_bars(probabilities, theme()), width="stretch", alt=drawings.told(probabilities))
 

@@ -12,9 +12,9 @@ import streamlit as st
 from dashboard import caching, drawings
 from dashboard.components import errors_shown, model_picker, show_error, theme
 from dashboard.detector_choice import choose_detector
-from dashboard.faces import model_caveat
-from fer_core.emotions import EMOTIONS
+from dashboard.faces import face_bars, face_words, model_caveat
 from fer_core.inference.detector_options import DetectorChoice
+from fer_core.inference.faces import default_detector
 from fer_core.inference.images import UNCERTAIN_BELOW
 from fer_core.inference.live import HISTORY, MOST_RECORDED, LiveReader, LiveView
 from fer_core.inference.served import ServedModel, list_models
@@ -26,6 +26,7 @@ BARS_EVERY: Final = 1.0
 
 LINES_EVERY: Final = 2.0
 MAX_SHOWN: Final = 3
+_CHOSEN: Final = "webcam-chosen"
 _HEIGHT: Final = 420  # pixels: a face with its bars, the line above and one below; nothing jumps while it updates
 
 
@@ -69,7 +70,8 @@ def choices(reader: LiveReader) -> tuple[ServedModel | None, DetectorChoice, flo
                 "Look for faces in every … frame",
                 1,
                 10,
-                1,
+                # The cascade takes several times as long as yunet: 30 frames a second want it in every third.
+                1 if default_detector() == "yunet" else 3,
                 help="More is faster; between these frames, boxes stay where they are.",
                 key="webcam-every",
                 persist_state="session",
@@ -80,6 +82,11 @@ def choices(reader: LiveReader) -> tuple[ServedModel | None, DetectorChoice, flo
         if model:
             reader.change(predictor=caching.predictor(Path(model.path)))
             model_caveat(model)
+    chosen = (model.path if model else None, detector, threshold)
+    if st.session_state.setdefault(_CHOSEN, chosen) != chosen:
+        st.session_state[_CHOSEN] = chosen
+        if st.session_state.get("webcam-photo"):
+            st.rerun()  # what a photo below was read as is outside this fragment
     return model, detector, threshold
 
 
@@ -118,11 +125,8 @@ def _indicator(reader: LiveReader, view: LiveView, playing: bool) -> None:
 
 
 def _face(tracked: TrackedFace) -> None:
-    face = tracked.face
-    words = f"**{tracked.track} · {face.emotion.capitalize()}** · {100 * float(face.probabilities.max()):.0f} %"
-    st.markdown(words + (" :gray-badge[uncertain]" if face.uncertain else ""))
-    probabilities = dict(zip(EMOTIONS, map(float, face.probabilities), strict=True))
-    st.image(drawings.seven_bars(probabilities, theme()), width="stretch", alt=drawings.told(probabilities))
+    st.markdown(face_words(tracked.track, tracked.face))
+    face_bars(tracked.face)
 
 
 def lines(reader: LiveReader, playing: bool) -> None:

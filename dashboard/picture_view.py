@@ -18,7 +18,7 @@ from dashboard.uploads import UploadedPicture, let_go_of_others, read_uploads, t
 from fer_core import limits
 from fer_core.emotions import EMOTIONS
 from fer_core.inference.batch import Counts, annotated_jpeg, annotated_name
-from fer_core.inference.detector_options import DetectorChoice
+from fer_core.inference.detector_options import DetectorChoice, DetectorOptions
 from fer_core.inference.images import PictureResult
 from fer_core.inference.served import ServedModel
 from fer_core.inference.table import document, faces_table
@@ -217,23 +217,18 @@ def annotated_zip(pictures: Sequence[UploadedPicture], colours: str) -> bytes:
 def _copy_as(path: str, model: ServedModel, detector: DetectorChoice, threshold: float) -> None:
     """The same as a command and as a few lines of Python."""
     with st.popover("Copy as command", icon=":material/terminal:"):
-        options = ["--model", model.name, *detector.arguments(), "--threshold", f"{threshold:g}"]
-        st.code(job_command(["predict", path, *options]), language="bash", wrap_lines=True)
+        chosen = ["--model", model.name, *detector.arguments(), "--threshold", f"{threshold:g}"]
+        st.code(job_command(["predict", path, *chosen]), language="bash", wrap_lines=True)
+    usual = detector.options == DetectorOptions()
+    also = "" if usual else "from fer_core.inference.detector_options import DetectorOptions\n"
+    options = "" if usual else f", {detector.options!r}"
     with st.popover("Copy as Python", icon=":material/code:"):
         st.code(
             f"""\
-from pathlib import Path
-
-from fer_core.inference.collect import collect
-from fer_core.inference.faces import DetectorOptions, load_detector
-from fer_core.inference.images import read_pictures
-from fer_core.inference.predictor import Predictor
-from fer_core.inference.served import find_model
-from fer_core.workspace import Workspace
-
-predictor = Predictor.load(find_model({model.name!r}, Workspace.default()))
-detector = load_detector({detector.name!r}, {detector.options!r})
-for picture in read_pictures(collect([Path({path!r})]), predictor, detector, {threshold:g}):
+from fer_core import Reader
+{also}
+reader = Reader({model.name!r}, {detector.name!r}, {threshold:g}{options})
+for picture in reader.read_many([{path!r}]):
     for face in picture.faces:
         print(picture.path, face.box, face.emotion, face.probabilities)
 """,

@@ -77,7 +77,8 @@ def predict(
         ),
     ] = None,
     min_face: Annotated[
-        int, typer.Option(metavar="PIXELS", help="Narrower faces are passed over.")
+        int,
+        typer.Option(metavar="PIXELS", help="Narrower faces are passed over (of a video, in frames shrunk to 1,920)."),
     ] = DetectorOptions.min_face,
     score: Annotated[
         float, typer.Option(metavar="SHARE", help="What yunet finds with a lower score is no face, 0 to 1.")
@@ -115,6 +116,9 @@ def predict(
     if detector is not None:
         check_detector(detector)
     videos = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    for path in videos:
+        if not path.exists():
+            raise FerError(f"{path}: no such file or folder. Check the path.")
     pictures = [path for path in paths if path not in videos]
     space = Workspace.default()
     served = find_model(model, space) if model else default_model(space)
@@ -191,14 +195,17 @@ def _print(wish: Wish, as_json: bool) -> None:
                 documents.append(document(result))
                 counts.add(result)
                 bar("Reading pictures", counts.pictures, total)
+        if not as_json:
+            _print_table(documents)
+        if wish.videos:
+            from fer_core.cli.predict_video import read_videos
+
+            for found in read_videos(wish, predictor, detector, as_json):
+                documents.append(found)
     except KeyboardInterrupt:
         interrupted = True
-    if not as_json:
-        _print_table(documents)
-    if wish.videos and not interrupted:
-        from fer_core.cli.predict_video import read_videos
-
-        documents += read_videos(wish, predictor, detector, as_json)
+        if not as_json and counts.pictures < total:
+            _print_table(documents)
     if as_json:
         print_json(documents)
     if interrupted:

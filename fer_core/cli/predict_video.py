@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,30 +24,28 @@ if TYPE_CHECKING:
     from fer_core.inference.predictor import Predictor
 
 
-def read_videos(wish: Wish, predictor: Predictor, detector: Detector, as_json: bool) -> list[dict[str, Any]]:
+def read_videos(wish: Wish, predictor: Predictor, detector: Detector, as_json: bool) -> Iterator[dict[str, Any]]:
     """Reads videos one after the other; prints what is found, unless it is to become JSON.
 
-    Returns:
+    Yields:
         A document for each; without its frames where they were printed as a summary.
     """
     options = VideoOptions(wish.every, wish.threshold)
-    documents = []
     for path in wish.videos:
         with progress_bar() as bar:
             if as_json:
-                documents.append(video_document(path, predictor, detector, options, bar))
+                yield video_document(path, predictor, detector, options, bar)
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 try:
                     summary = read_video_into(path, Path(folder), predictor, detector, options, bar)
                 except FerError as error:
                     note(str(error))
-                    documents.append({"path": printable(str(path)), "error": str(error)})
+                    yield {"path": printable(str(path)), "error": str(error)}
                     continue
-        documents.append({"path": printable(str(path)), "error": summary.note})
         typer.echo(f"{printable(str(path))}: {summary.told()}")
         _print_faces(summary)
-    return documents
+        yield {"path": printable(str(path)), "error": summary.note}
 
 
 def _print_faces(summary: VideoSummary) -> None:

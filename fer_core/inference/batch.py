@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
@@ -192,11 +193,14 @@ def read_into(
                     summary.add(result)
                 _flush(faces, documents)
                 progress("Reading pictures", summary.pictures, max(total, summary.pictures))
-        except Stopped as stop:
+        except (FerError, OSError) as error:
             summary.stopped = True
-            conclude()
+            with contextlib.suppress(OSError):  # a full disk may have no room for it
+                conclude()
+            if not isinstance(error, Stopped):
+                raise
             read = f"{summary.pictures:,} of {max(total, summary.pictures):,} pictures"
-            raise Stopped(f"Stopped after {read}; what was found in them is in {folder}.") from stop
+            raise Stopped(f"Stopped after {read}; what was found in them is in {folder}.") from error
     conclude()
     return summary
 

@@ -46,5 +46,5 @@ class DetectorChoice:
         found = ["--detector", self.name]
         for field in fields(DetectorOptions):
             value = getattr(self.options, field.name)
-            found += [f"--{field.name.replace('_', '-')}", f"{value:g}"] if value != field.default else []
+            found += [f"--{field.name.replace('_', '-')}", str(value)] if value != field.default else []
         return found

@@ -103,6 +103,7 @@ class YuNet:
             box, landmarks = _clip(row[:4], width, height), row[4:14].reshape(5, 2)
             # A face whose nose is out of sight cannot be read; in pictures a few pixels high, they are made up.
             seen = bool((landmarks[2] >= 0).all() and (landmarks[2] < (width, height)).all() and min(box[2:]) > 0)
+            seen = seen and bool((landmarks[0] != landmarks[1]).any())  # eyes in one place tell no direction
             if seen and box[2] >= self._options.min_face:
                 x, y, w, h = row[:4].tolist()
                 faces.append(Face(box, float(row[14]), landmarks, self._options.margin, (x, y, w, h)))

@@ -91,7 +91,7 @@ def _similarity(face: Face) -> tuple[complex, complex]:
     x, y, width, height = face.extent or face.box
     landmarks = np.asarray(face.landmarks, float) @ (1, 1j)
     upright = complex(np.vdot(landmarks - landmarks.mean(), LANDMARKS @ (1, 1j)))
-    turn = upright / abs(upright) * BOX[3] / height / (1 + 2 * face.margin)
+    turn = (upright / abs(upright) if upright else 1) * BOX[3] / height / (1 + 2 * face.margin)
     middle = complex(BOX[0] + BOX[2] / 2 + face.margin, BOX[1] + BOX[3] / 2 + face.margin) / (1 + 2 * face.margin)
     return turn, middle - turn * complex(x + width / 2, y + height / 2)
 

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -151,10 +152,11 @@ def _find(picture: Picture, predictor: Predictor, detector: Detector) -> _Found:
     if picture.error is not None:
         return _Found(picture.path, [], picture.error)
     try:
-        image = decode(picture.data, picture.path)
+        return _Found(picture.path, _see(decode(picture.data, picture.path), predictor, detector))
     except FerError as error:
         return _Found(picture.path, [], str(error))
-    return _Found(picture.path, _see(image, predictor, detector))
+    except cv2.error as error:  # one odd picture must not end the reading of thousands
+        return _Found(picture.path, [], f"{picture.path}: OpenCV cannot look for faces in it ({error.err}).")
 
 
 def _classify(faces: list[_Seen], predictor: Predictor, threshold: float) -> list[FaceResult]:

@@ -47,7 +47,7 @@ class Predictor:
         """
         import onnxruntime
 
-        path, name = (model, model.stem) if isinstance(model, Path) else (model.path, model.name)
+        path, name = (model, _called(model)) if isinstance(model, Path) else (model.path, model.name)
         if not path.is_file():
             raise ModelError(f"{path}: no such model file. Check the path.")
         options = onnxruntime.SessionOptions()
@@ -107,6 +107,11 @@ class Predictor:
                 f"expected {len(batch)} x {len(EMOTIONS)} probabilities. Export it again."
             )
         return values.astype(np.float32, copy=False)
+
+
+def _called(path: Path) -> str:
+    """What to call a model of which only the file is known: in a folder of ours the folder has its name."""
+    return path.absolute().parent.name if path.stem == "model" else path.stem
 
 
 def _check_input(path: Path, inputs: list[NodeArg]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fer_core.errors import FerError, ImageError
 from fer_core.inference.collect import collect
+from fer_core.inference.detector_options import DetectorOptions
 from fer_core.inference.faces import default_detector, load_detector
 from fer_core.inference.images import (
     UNCERTAIN_BELOW,
@@ -41,6 +42,7 @@ class Reader:
         detector: How faces are found, a name of ``faces.DETECTORS``. None: ``yunet`` where its file is there, else
             ``haar``. Pictures of at most 64 pixels are taken as a face whatever the detector.
         threshold: A face whose highest probability is below is marked uncertain, 0 to 1.
+        options: Smallest face, score and margin, see ``DetectorOptions``.
 
     Raises:
         FerError: There is no such model or detector, or the model cannot be opened.
@@ -58,11 +60,12 @@ class Reader:
         model: str | Path | None = None,
         detector: str | None = None,
         threshold: float = UNCERTAIN_BELOW,
+        options: DetectorOptions | None = None,
     ) -> None:
         space = Workspace.default()
         served = default_model(space) if model is None else find_model(str(model), space)
         self._predictor = Predictor.load(served)
-        self._detector = load_detector(detector or default_detector())
+        self._detector = load_detector(detector or default_detector(), options)
         self._threshold = threshold
 
     def read(self, image: Image) -> list[FaceResult]:
@@ -100,6 +103,8 @@ class Reader:
         Raises:
             FerError: Something in ``images`` is neither path, bytes nor pixels; or the model fails.
         """
+        if isinstance(images, str | Path | bytes):
+            raise FerError("read_many takes several pictures: give it a list, as [path].")
         for is_pixels, group in groupby(enumerate(images, start=1), lambda entry: isinstance(entry[1], np.ndarray)):
             if is_pixels:
                 for number, image in group:

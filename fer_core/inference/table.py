@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fer_core.emotions import EMOTIONS
-from fer_core.inference.images import PictureResult
+from fer_core.inference.images import FaceResult, PictureResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,17 +54,18 @@ def faces_table(results: Iterable[PictureResult]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
+def face_document(face: FaceResult) -> dict[str, Any]:
+    """A face in ``predict --json``: box, score, emotion, what speaks against relying on it, probabilities."""
+    return {
+        "box": list(face.box),
+        "score": face.score,
+        "emotion": face.emotion,
+        "uncertain": face.uncertain,
+        "unreliable": face.unreliable,
+        "probabilities": {e: float(p) for e, p in zip(EMOTIONS, face.probabilities, strict=True)},
+    }
+
+
 def document(result: PictureResult) -> dict[str, Any]:
-    """What ``predict --json`` prints of a picture: path, error, and of each face box, score and probabilities."""
-    faces = [
-        {
-            "box": list(face.box),
-            "score": face.score,
-            "emotion": face.emotion,
-            "uncertain": face.uncertain,
-            "unreliable": face.unreliable,
-            "probabilities": {e: float(p) for e, p in zip(EMOTIONS, face.probabilities, strict=True)},
-        }
-        for face in result.faces
-    ]
-    return {"path": result.path, "faces": faces, "error": result.error}
+    """What ``predict --json`` prints of a picture: path, error and faces."""
+    return {"path": result.path, "faces": [face_document(face) for face in result.faces], "error": result.error}

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, Stopped
 from fer_core.inference.faces import Detector
 from fer_core.inference.frames import VideoInfo, VideoLimits, look_at_video, read_frames
 from fer_core.inference.images import UNCERTAIN_BELOW, FaceResult, read_faces
 from fer_core.inference.predictor import Predictor
+from fer_core.inference.table import face_document
 from fer_core.inference.tracking import PATIENCE, SMOOTHING, FaceTracker, TrackedFace
 from fer_core.inference.video_results import Recorder, VideoSummary, clock
 from fer_core.jobs.progress import Progress, silent
@@ -176,7 +176,7 @@ def video_document(
     """A video as ``predict --json`` tells it: one document that holds every frame, so not for videos of hours.
 
     Returns:
-        ``{path, faces: [], frames: [{time, faces: [{track, box, score, emotion, uncertain, probabilities}]}], error}``;
+        ``{path, faces: [], frames: [{time, faces: [{track, box, score, emotion, ...}]}], error}``;
         after an error the frames before it are there.
     """
     frames: list[dict[str, Any]] = []
@@ -184,7 +184,7 @@ def video_document(
     try:
         total = look_at_video(path, (options or VideoOptions()).limits).frames
         for frame in read_video(path, predictor, detector, options):
-            faces = [_face_document(tracked) for tracked in frame.faces]
+            faces = [{"track": tracked.track, **face_document(tracked.face)} for tracked in frame.faces]
             frames.append({"time": round(frame.time, 3), "faces": faces})
             progress("Reading the video", frame.number + 1, max(total, frame.number + 1) if total else 0)
     except Stopped:
@@ -192,18 +192,6 @@ def video_document(
     except FerError as reason:
         error = str(reason)
     return {"path": printable(str(path)), "faces": [], "frames": frames, "error": error}
-
-
-def _face_document(tracked: TrackedFace) -> dict[str, Any]:
-    face = tracked.face
-    return {
-        "track": tracked.track,
-        "box": list(face.box),
-        "score": face.score,
-        "emotion": face.emotion,
-        "uncertain": face.uncertain,
-        "probabilities": {e: float(p) for e, p in zip(EMOTIONS, face.probabilities, strict=True)},
-    }
 
 
 def _enlarged(face: FaceResult, scale: float) -> FaceResult:

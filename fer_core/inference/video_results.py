@@ -41,7 +41,7 @@ COLUMNS: Final = (
     *("time", "frame", "face", "x", "y", "width", "height", "emotion", "uncertain"),
     *(f"p_{emotion}" for emotion in EMOTIONS),
     *(f"raw_{emotion}" for emotion in EMOTIONS),
-    "score",
+    *("score", "unreliable"),
 )
 """Of ``frames.csv``: seconds, number of the frame, number of the face; box in pixels; smoothed probabilities, and what
 the model said of this frame alone. A frame without a face has one row with only time and frame."""
@@ -351,8 +351,18 @@ def _rows(frame: FrameResult) -> Iterator[list[object]]:
         face = tracked.face
         smoothed = [round(float(p), 4) for p in face.probabilities]
         raw = [round(float(p), 4) for p in tracked.raw]
-        score = "" if face.score is None else round(face.score, 4)
-        yield [time, frame.number, tracked.track, *face.box, face.emotion, face.uncertain, *smoothed, *raw, score]
+        last = ("" if face.score is None else round(face.score, 4), face.unreliable or "")
+        yield [
+            time,
+            frame.number,
+            tracked.track,
+            *face.box,
+            face.emotion,
+            face.uncertain,
+            *smoothed,
+            *raw,
+            *last,
+        ]
 
 
 def clock(seconds: float) -> str:

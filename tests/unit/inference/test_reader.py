@@ -132,3 +132,9 @@ def test_whoever_wants_predictions_waits_for_nothing_else():
 def test_fer_core_has_no_other_names():
     with pytest.raises(AttributeError, match="no attribute 'Writer'"):
         _ = fer_core.Writer
+
+
+@pytest.mark.parametrize("one", ["face.jpg", Path("face.jpg"), b"pixels"])
+def test_read_many_does_not_take_one_for_many(one):
+    with pytest.raises(FerError, match="give it a list"):
+        next(Reader().read_many(one))

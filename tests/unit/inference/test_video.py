@@ -362,7 +362,7 @@ def test_json_has_the_promised_keys(still, predictor, haar):
     frame = document["frames"][7]
     assert frame["time"] == 0.7
     (face,) = frame["faces"]
-    assert list(face) == ["track", "box", "score", "emotion", "uncertain", "probabilities"]
+    assert list(face) == ["track", "box", "score", "emotion", "uncertain", "unreliable", "probabilities"]
     assert list(face["probabilities"]) == list(EMOTIONS)
     json.dumps(document, allow_nan=False)
 
