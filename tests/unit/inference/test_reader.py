@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -137,4 +138,4 @@ def test_fer_core_has_no_other_names():
 @pytest.mark.parametrize("one", ["face.jpg", Path("face.jpg"), b"pixels"])
 def test_read_many_does_not_take_one_for_many(one):
     with pytest.raises(FerError, match="give it a list"):
-        next(Reader().read_many(one))
+        next(fer_core.Reader().read_many(one))
