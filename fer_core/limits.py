@@ -28,6 +28,9 @@ FILE_MB: Final = _whole("FER_MAX_FILE_MB", 256)
 ENTRY_MB: Final = _whole("FER_MAX_ENTRY_MB", 64)
 """Of one picture in an archive: 64 megapixels are smaller as JPEG or PNG."""
 
+ENTRIES: Final = _whole("FER_MAX_ENTRIES", 200_000)
+"""Of an archive of pictures: to list so many takes two seconds and 83 MiB, however few bytes they have."""
+
 UPLOAD_MB: Final = _whole("FER_MAX_UPLOAD_MB", 200)
 """Of what one visitor has uploaded at a time, together: it stays in the server's memory while it is shown."""
 
