@@ -13,10 +13,11 @@ from dashboard import caching, drawings
 from dashboard.components import errors_shown, model_picker, show_error, theme
 from dashboard.detector_choice import choose_detector
 from dashboard.faces import face_bars, face_words, model_caveat
+from fer_core import limits
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.faces import default_detector
 from fer_core.inference.images import UNCERTAIN_BELOW
-from fer_core.inference.live import HISTORY, MOST_RECORDED, LiveReader, LiveView
+from fer_core.inference.live import HISTORY, LiveReader, LiveView
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.inference.tracking import SMOOTHING, TrackedFace
 from fer_core.workspace import Workspace
@@ -140,7 +141,7 @@ def lines(reader: LiveReader, playing: bool) -> None:
             st.image(drawn, width="stretch", alt=f"The largest face over the last {HISTORY:.0f} seconds")
         if view.recording:
             st.badge(f"Recording · {view.recorded:,} rows", icon=":material/fiber_manual_record:", color="blue")
-        elif view.recorded >= MOST_RECORDED:
+        elif view.recorded >= limits.RECORDED_ROWS:
             st.caption(f"The recording is full: it has {view.recorded:,} rows, all that are kept. Download it.")
 
     part()

@@ -37,6 +37,7 @@ def add_model() -> None:
             key="new_model_card",
         )
         name = st.text_input("Name", placeholder="The file's name", max_chars=64, key="new_model_name")
+        st.caption("It then runs on this machine for everyone here: add models only of people you trust.")
         st.caption("Keras files are never opened here: `python -m fer_core models import FILE --labels ORDER`")
         if st.form_submit_button("Add", type="primary", icon=":material/add:"):
             if file is None:

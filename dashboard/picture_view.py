@@ -14,7 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from dashboard import charts
 from dashboard.components import errors_shown, finding, job_command, plain, show_error, theme
 from dashboard.faces import read, sample, show_reading
-from dashboard.uploads import UploadedPicture, let_go_of_others, read_uploads, too_much
+from dashboard.uploads import UploadedPicture, encoded, let_go_of_others, read_uploads, too_much
 from fer_core import limits
 from fer_core.emotions import EMOTIONS
 from fer_core.inference.batch import Counts, annotated_jpeg, annotated_name
@@ -207,10 +207,10 @@ def annotated_zip(pictures: Sequence[UploadedPicture], colours: str) -> bytes:
     """The pictures with numbered boxes on their faces, as an archive."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
-        for number, picture in enumerate(pictures, start=1):
+        for number, (picture, data) in enumerate(encoded(pictures), start=1):
             if picture.result.faces:
                 name = annotated_name(number, picture.result.path)
-                archive.writestr(name, annotated_jpeg(picture.data(), picture.result, colours))
+                archive.writestr(name, annotated_jpeg(data, picture.result, colours))
     return target.getvalue()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from dashboard import caching
 from fer_core import limits
 from fer_core.errors import FerError
-from fer_core.inference.collect import count_in_zip, from_zip
+from fer_core.inference.collect import ZippedPictures
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.faces import Detector
 from fer_core.inference.images import FaceResult, Picture, PictureResult, read_faces
@@ -60,7 +62,15 @@ class UploadedPicture:
 
     def data(self) -> bytes:
         """The encoded picture."""
-        return next(_pictures(self.file, skip=self.place)).data
+        return _pictures(self.file)[self.place].data
+
+
+def encoded(pictures: Sequence[UploadedPicture]) -> Iterator[tuple[UploadedPicture, bytes]]:
+    """Each with its encoded picture, one at a time. An archive is opened once for all of its pictures that follow."""
+    for file, of_file in groupby(pictures, key=attrgetter("file")):
+        found = _pictures(file)
+        for picture in of_file:
+            yield picture, found[picture.place].data
 
 
 @dataclass(frozen=True)
@@ -129,14 +139,11 @@ def _read_new(
     """Adds to what is known; returns why it ended early, if it did."""
     deadline = time.monotonic() + limits.UPLOAD_SECONDS
     before = done = sum(len(readings.readings) for readings in known.values())
-    total = 0
-    if not all(file.file_id in known and known[file.file_id].complete for file in files):
-        total = sum(count_in_zip(file) if _is_archive(file) else 1 for file in files)
-    for file in files:
-        mine = known.setdefault(file.file_id, FileReadings())
-        if mine.complete:
-            continue
-        for picture in _pictures(file, skip=len(mine.readings)):
+    unread = [file for file in files if not known.setdefault(file.file_id, FileReadings()).complete]
+    total = before + sum(len(_pictures(file)) - len(known[file.file_id].readings) for file in unread)
+    for file in unread:
+        mine, pictures = known[file.file_id], _pictures(file)
+        for place in range(len(mine.readings), len(pictures)):
             if done >= limits.UPLOAD_PICTURES:
                 return (
                     f"Only the first {done:,} pictures are read here. "
@@ -145,21 +152,15 @@ def _read_new(
             if done > before and time.monotonic() > deadline:
                 return f"{done:,} of {total:,} pictures are read; {limits.UPLOAD_SECONDS} s at a stretch is the limit."
             bar.progress(min(1.0, done / total), text=f"Reading picture {done + 1:,} of {total:,}")
-            mine.readings.append(_read(picture, predictor, detector))
+            mine.readings.append(_read(pictures[place], predictor, detector))
             done += 1
         mine.complete = True
     return None
 
 
-def _is_archive(file: UploadedFile) -> bool:
-    return file.name.lower().endswith(".zip")
-
-
-def _pictures(file: UploadedFile, skip: int = 0) -> Iterator[Picture]:
+def _pictures(file: UploadedFile) -> list[Picture] | ZippedPictures:
     name = printable(file.name)
-    if _is_archive(file):
-        return from_zip(file, name, skip)
-    return iter([Picture(name, file.getvalue())][skip:])
+    return ZippedPictures(file, name) if name.lower().endswith(".zip") else [Picture(name, file.getvalue())]
 
 
 def _read(picture: Picture, predictor: Predictor, detector: Detector) -> Reading:

@@ -22,6 +22,7 @@ from fer_core.inference.video_results import FRAMES_FILE, FaceSummary, VideoSumm
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job
+from fer_core.limits import PLAYED_MB
 from fer_core.workspace import Workspace, expand
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 MOST_SHOWN: Final = 6
 """Faces with a row of their own, those in sight for longest; the CSV file holds all."""
 
-MOST_PLAYED: Final = 200 * 2**20
+MOST_PLAYED: Final = PLAYED_MB * 2**20
 """Bytes of a file that is given to the player, which takes it into memory."""
 
 _PLAYED: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4", ".webm": "webm", ".ogv": "ogg"}

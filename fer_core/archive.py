@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import stat
 import zipfile
-from pathlib import PurePosixPath
-from typing import Final
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Final, cast
 
 from fer_core import limits
 from fer_core.errors import SourceError
@@ -17,6 +18,58 @@ MAX_EXPANSION: Final = 200
 """An archive that claims to unpack to more times its own size is refused; pictures hardly compress."""
 
 _SMALL: Final = 256 * 2**20  # claimed sizes below this are harmless whatever the ratio
+_ENTRY_START: Final = b"PK\1\2"  # of an entry in an archive's directory (ZIP specification, 4.3.12)
+_ENTRY_BYTES: Final = 512  # of these on average, at most: 46, the name, and some that tools add
+
+
+class BoundedZip(zipfile.ZipFile):
+    """An archive to read whose number of entries is known to be bounded before an object is made of each.
+
+    Args:
+        file: A path, or an open file that can seek, which stays open.
+        name: What to call it in a message.
+
+    Raises:
+        SourceError: It has more than ``limits.ENTRIES`` entries.
+        OSError, ValueError, zipfile.BadZipFile, NotImplementedError: It cannot be opened.
+    """
+
+    def __init__(self, file: Path | IO[bytes], name: str) -> None:
+        self._opened = ExitStack()
+        try:
+            source = self._opened.enter_context(file.open("rb")) if isinstance(file, Path) else file
+            super().__init__(cast(IO[bytes], _Guarded(source, name)))
+        except BaseException:
+            self._opened.close()
+            raise
+        self.fp = source  # its directory is read, what follows are the entries' own bytes
+
+    def close(self) -> None:
+        """Closes the archive, and the file if it was given as a path."""
+        super().close()
+        self._opened.close()
+
+
+class _Guarded:
+    """A file that does not give out too long a directory: where that lies, and how long it is, only ZipFile knows.
+
+    ZipFile reads it in one piece. The number that an archive states beside it may be a lie.
+    """
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file, self._name = file, name
+
+    def read(self, size: int = -1) -> bytes:
+        if size <= limits.ENTRIES * _ENTRY_BYTES:
+            data = self._file.read(size)
+            if data.count(_ENTRY_START) <= limits.ENTRIES:
+                return data
+        raise SourceError(
+            f"{self._name}: more than {limits.ENTRIES:,} entries. Unpack it into a folder, or make several of it."
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def unsafe(info: zipfile.ZipInfo, max_bytes: int = MAX_ENTRY_BYTES, what: str = "a picture") -> str | None:

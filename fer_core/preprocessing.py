@@ -70,8 +70,9 @@ def _transparent(data: bytes) -> bool:
     if data.startswith(_JPEG):
         return False
     if data.startswith(_PNG):  # datasets hold tens of thousands of them, so no library is asked
-        alpha = data[25] in (4, 6)  # colour types with alpha (PNG specification, 11.2.2)
-        return alpha or b"tRNS" in data[: data.find(b"IDAT")]
+        depth, colour = data[24], data[25]  # bits of a sample, and whether it has alpha (PNG specification, 11.2.2)
+        # One level of 65,536 that stands for transparent is passed over: Pillow clips 16-bit gray at 255.
+        return colour in (4, 6) or (depth < 16 and b"tRNS" in data[: data.find(b"IDAT")])
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.has_transparency_data

@@ -13,6 +13,7 @@ from pathlib import Path
 from fer_core.errors import DatasetError, FerError, JobError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Workspace:
         """
         path = expand(name_or_path)
         if (shown := printable(name_or_path)) != name_or_path:
-            raise FerError(f"{shown}: this name is no UTF-8 text. Choose another name.")
+            raise FerError(f"{shown}: this name is not plain text. Choose another name.")
         if path.name != name_or_path:
             return path.absolute()
         return self.datasets / check_name(name_or_path, "dataset")
@@ -151,8 +152,9 @@ def expand(path: str) -> Path:
 
 
 def printable(path: str) -> str:
-    """A file name as text that can be stored and shown: bytes that are no UTF-8 become replacement characters.
+    """A file name as text that can be stored and shown, on a terminal too.
 
-    The result is not for opening the file.
+    Bytes that are no UTF-8 become replacement characters, and so do control characters (C0, C1), which could end the
+    line or give orders to the terminal. The result is not for opening the file.
     """
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _CONTROL.sub("\ufffd", path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))

@@ -312,7 +312,7 @@ def _open_zip(name: str, path: Path) -> Source:
         if reason is None:
             safe[info.filename] = info
         else:
-            refused.append(Quarantined(path=info.orig_filename, reason=reason))
+            refused.append(Quarantined(path=printable(info.orig_filename), reason=reason))
     check_expansion(archive, str(path))
     listing = sort_names(safe)
     if not listing.entries:

@@ -13,6 +13,7 @@ from typing import Final
 from pydantic import ValidationError
 
 import fer_core
+from fer_core import limits
 from fer_core.data.dataset import partial_folder
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ModelError
@@ -32,13 +33,10 @@ from fer_core.inference.served import (
 )
 from fer_core.workspace import Workspace, check_name
 
-MAX_BYTES: Final = 200 * 2**20
-"""Of a model: twice ResNet50V2 (98.6 MB), and what the server lets through at once."""
+MAX_BYTES: Final = limits.MODEL_MB * 2**20
+"""Larger models are not taken."""
 
 MAX_CARD_BYTES: Final = 2**20
-
-TIME_LIMIT: Final = 60
-"""Seconds for a model to be opened and asked about 32 pictures; ResNet50V2 takes four on two cores."""
 
 _OTHER_KINDS: Final = {
     b"\x89HDF\r\n\x1a\n": "a Keras .h5 file",
@@ -126,11 +124,13 @@ def _try_out(file: Path, source: str) -> trial.Outcome:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=TIME_LIMIT,
+            timeout=limits.MODEL_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{source}: it was still busy with its first pictures after {TIME_LIMIT} s.") from None
+        raise ModelError(
+            f"{source}: it was still busy with its first pictures after {limits.MODEL_SECONDS} s."
+        ) from None
     try:
         outcome = trial.Outcome.model_validate_json(done.stdout)
     except ValidationError:  # the process is gone

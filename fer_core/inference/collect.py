@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
@@ -43,44 +44,59 @@ def count(paths: Sequence[Path]) -> int:
     return sum(_count(path) for path in paths)
 
 
-def count_in_zip(file: Path | IO[bytes]) -> int:
-    """How many pictures ``from_zip`` will come upon; 1 for an archive that is only an error."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return len(_entries(archive))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
-        return 1
+class ZippedPictures:
+    """The pictures of a zip archive, sorted by name, each of which is read when it is asked for.
 
-
-def from_zip(file: Path | IO[bytes], name: str, skip: int = 0) -> Iterator[Picture]:
-    """Pictures of a zip archive.
+    They are called ``name/entry``. What is hostile or damaged is an error, an entry by itself and an archive as its
+    only picture; nothing is written to disk.
 
     Args:
         file: A path, or an open file that can seek.
         name: What to call it.
-        skip: How many to pass over without reading them.
-
-    Yields:
-        Pictures called ``name/entry``. What is hostile or damaged, entry or archive, is an error;
-        nothing is written to disk.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            zips.check_expansion(archive, name)
-            for info in _entries(archive)[skip:]:
-                yield _from_entry(archive, info, f"{name}/{info.filename}")
-    except FerError as error:
-        yield Picture(name, error=str(error))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
-        yield Picture(name, error=f"{name}: not a zip archive, or it is damaged or cut short. Make it again.")
-    except OSError as error:
-        yield Picture(name, error=str(from_os_error(error, name)))
+
+    def __init__(self, file: Path | IO[bytes], name: str) -> None:
+        self._name = name
+        self._opened = ExitStack()
+        self._refused: str | None = None
+        try:
+            self._archive = self._opened.enter_context(zips.BoundedZip(file, name))
+            zips.check_expansion(self._archive, name)
+            self._entries = _entries(self._archive)
+        except FerError as error:
+            self._refused = str(error)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError):
+            self._refused = f"{name}: not a zip archive, or it is damaged or cut short. Make it again."
+        except OSError as error:
+            self._refused = str(from_os_error(error, name))
+
+    def __enter__(self) -> ZippedPictures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def __len__(self) -> int:
+        return len(self._entries) if self._refused is None else 1
+
+    def __getitem__(self, place: int) -> Picture:
+        if self._refused is not None:
+            return Picture(self._name, error=self._refused)
+        info = self._entries[place]
+        return _from_entry(self._archive, info, f"{self._name}/{printable(info.filename)}")
+
+    def __iter__(self) -> Iterator[Picture]:
+        return (self[place] for place in range(len(self)))
 
 
 def _check_there(paths: Sequence[Path]) -> None:
     for path in paths:
-        if not path.exists():
-            raise FerError(f"{path}: no such file or folder. Check the path.")
+        try:
+            path.stat()
+        except OSError as error:
+            raise FerError(printable(str(from_os_error(error, path)))) from error
+        except ValueError as error:  # a NUL in it
+            raise FerError(f"{printable(str(path))}: no such file or folder. Check the path.") from error
 
 
 def _entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -96,14 +112,18 @@ def _is_archive(path: Path) -> bool:
 def _count(path: Path) -> int:
     if path.is_dir():
         return sum(1 for _ in _files(path, []))
-    return count_in_zip(path) if _is_archive(path) else 1
+    if not _is_archive(path):
+        return 1
+    with ZippedPictures(path, str(path)) as pictures:
+        return len(pictures)
 
 
 def _from_path(path: Path) -> Iterator[Picture]:
     if path.is_dir():
         yield from _from_folder(path)
     elif _is_archive(path):
-        yield from from_zip(path, printable(str(path)))
+        with ZippedPictures(path, printable(str(path))) as pictures:
+            yield from pictures
     else:
         yield _from_file(path)
 

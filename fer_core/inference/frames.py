@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fer_core.errors import FerError, from_os_error
+from fer_core.limits import VIDEO_FRAMES, VIDEO_HOURS
 from fer_core.preprocessing import MAX_PIXELS, Pixels
 from fer_core.workspace import printable
 
@@ -58,8 +59,8 @@ class VideoLimits:
     """
 
     pixels: int = MAX_PIXELS
-    frames: int = 2_000_000
-    seconds: float = 6 * 3600.0
+    frames: int = VIDEO_FRAMES
+    seconds: float = VIDEO_HOURS * 3600.0
 
     def told(self) -> str:
         """In words."""

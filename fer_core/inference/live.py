@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core import limits
 from fer_core.emotions import CODES, EMOTIONS
 from fer_core.errors import FerError
 from fer_core.inference.draw import draw_faces
@@ -28,9 +29,6 @@ from fer_core.preprocessing import Pixels
 
 HISTORY: Final = 60.0
 """Seconds of the main face's probabilities that are kept for its lines."""
-
-MOST_RECORDED: Final = 100_000
-"""Rows that a recording may have: one face for an hour at 28 frames a second, about 8 MB of CSV."""
 
 COLUMNS: Final = (
     *("time", "face", "x", "y", "width", "height", "emotion", "uncertain"),
@@ -110,7 +108,7 @@ class _Recording:
         if self.began is None:
             self.began = time
         rows = [_row(tracked, time - self.began) for tracked in faces]
-        rows = rows[: MOST_RECORDED - self.rows]
+        rows = rows[: limits.RECORDED_ROWS - self.rows]
         csv.writer(self.text, lineterminator="\n").writerows(rows)
         self.rows += len(rows)
 
@@ -184,7 +182,7 @@ class LiveReader:
                 self._lines.append((time, _main(faces)))
             if self._recording:
                 self._recording.add(faces, time)
-                if self._recording.rows >= MOST_RECORDED:
+                if self._recording.rows >= limits.RECORDED_ROWS:
                     self._recording = None
             finished = perf_counter()
             self._took.append((finished, finished - began))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core import limits
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ModelError
 from fer_core.machine import usable_cores
@@ -50,7 +52,9 @@ class Predictor:
         path, name = (model, _called(model)) if isinstance(model, Path) else (model.path, model.name)
         if not path.is_file():
             raise ModelError(f"{path}: no such model file. Check the path.")
+        _bound_memory()
         options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         options.intra_op_num_threads = usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
@@ -112,6 +116,28 @@ class Predictor:
 def _called(path: Path) -> str:
     """What to call a model of which only the file is known: in a folder of ours the folder has its name."""
     return path.absolute().parent.name if path.stem == "model" else path.stem
+
+
+_bounding: Final = threading.Lock()
+_bounded = False
+
+
+def _bound_memory() -> None:
+    """Gives all models of this process one pool of memory, beyond which a model fails instead of the server.
+
+    How large a model's values become may depend on the pictures and on their number, so trying it does not tell.
+    """
+    global _bounded
+    import onnxruntime
+
+    with _bounding:
+        if not _bounded:  # the pool belongs to the process and cannot be made twice
+            pool = onnxruntime.OrtMemoryInfo(
+                "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+            )
+            most = onnxruntime.OrtArenaCfg({"max_mem": limits.MODEL_MEMORY_MB * 2**20})
+            onnxruntime.create_and_register_allocator(pool, most)
+            _bounded = True
 
 
 def _check_input(path: Path, inputs: list[NodeArg]) -> None:

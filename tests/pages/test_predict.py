@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from dashboard.picture_view import annotated_zip
-from dashboard.uploads import Reading, UploadedPicture
+from dashboard.uploads import Reading, UploadedPicture, encoded
 from fer_core import limits
 from fer_core.emotions import EMOTIONS
+from fer_core.inference.collect import ZippedPictures
 from fer_core.inference.images import sample_photograph
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
@@ -176,6 +177,20 @@ def test_the_archive_of_annotated_pictures_holds_those_with_a_face():
         assert archive.namelist() == ["00001-photo.jpg"]
         drawn = cv2.imdecode(np.frombuffer(archive.read("00001-photo.jpg"), np.uint8), cv2.IMREAD_COLOR)
     assert drawn.shape == (512, 512, 3)
+
+
+def test_an_archive_is_opened_once_for_all_of_its_pictures(monkeypatch):
+    class File(io.BytesIO):
+        name = "a.zip"
+
+    opened = []
+    really = ZippedPictures.__init__
+    monkeypatch.setattr(ZippedPictures, "__init__", lambda *given: opened.append(given) or really(*given))
+    shades = [shade(emotion) for emotion in ("happy", "sad", "fear")]
+    file = File(zipped({f"{n}.png": data for n, data in enumerate(shades)}))
+    pictures = [UploadedPicture(file, place, None) for place in (2, 0, 1)]
+    assert [data for _, data in encoded(pictures)] == [shades[2], shades[0], shades[1]]
+    assert len(opened) == 1
 
 
 def _models():

@@ -8,9 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fer_core import limits
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, ModelError
 from fer_core.inference import adopt as adopting
+from fer_core.inference import trial
 from fer_core.inference.adopt import adopt, suggest_name
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.served import IMPORTED, default_model, find_model, list_models
@@ -149,6 +151,136 @@ def looks_at_its_neighbours():
     return made_of(nodes, constants=[*MEAN_CONSTANTS, constant("slopes", np.arange(7, dtype=np.float32)[None])])
 
 
+LEVEL = (*MEAN, helper.make_node("ReduceSum", ["mean", "first"], ["sum"], keepdims=0))
+"""The same, and ``sum``, a number."""
+
+
+def chosen_picture(*nodes, constants=(), **more):
+    """``extra`` is added to the logits, a number that ``nodes`` make in a way that only some pictures bring out."""
+    chain = [
+        *LEVEL,
+        helper.make_node("Reshape", ["sum", "line"], ["sums"]),
+        helper.make_node("Cast", ["sums"], ["whole"], to=TensorProto.INT64),
+        *nodes,
+        helper.make_node("Add", ["level", "extra"], ["x"]),
+        helper.make_node("Mul", ["x", "slopes"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+    ]
+    known = {"first": np.arange(4), "line": np.array([1]), "slopes": np.zeros((1, 7), np.float32)}
+    made = [constant(name, value) for name, value in known.items()]
+    return made_of(chain, constants=[*MEAN_CONSTANTS, *made, *constants], **more)
+
+
+def total(name):
+    return helper.make_node("ReduceSum", [name], ["extra"], keepdims=0)
+
+
+def as_many_as_the_gray_level():
+    return chosen_picture(helper.make_node("ConstantOfShape", ["whole"], ["many"]), total("many"))
+
+
+def repeated_as_often_as_the_gray_level():
+    return chosen_picture(helper.make_node("Tile", ["sums", "whole"], ["many"]), total("many"))
+
+
+def as_many_as_there_are_bright_pixels():
+    return chosen_picture(
+        helper.make_node("NonZero", ["float"], ["places"]),
+        helper.make_node("Cast", ["places"], ["numbers"], to=TensorProto.FLOAT),
+        total("numbers"),
+    )
+
+
+def branch_for_one_picture():
+    """A branch that makes 40 GB, of a size that is a constant, taken on one gray level."""
+    huge = helper.make_graph(
+        [
+            helper.make_node("Constant", [], ["size"], value=constant("v", np.array([10**10]))),
+            helper.make_node("ConstantOfShape", ["size"], ["much"]),
+            helper.make_node("ReduceSum", ["much"], ["a"], keepdims=0),
+        ],
+        "huge",
+        [],
+        [helper.make_tensor_value_info("a", TensorProto.FLOAT, [])],
+    )
+    none = helper.make_graph(
+        [helper.make_node("Constant", [], ["b"], value=constant("v", np.float32(0)))],
+        "none",
+        [],
+        [helper.make_tensor_value_info("b", TensorProto.FLOAT, [])],
+    )
+    return chosen_picture(
+        helper.make_node("Equal", ["whole", "secret"], ["now"]),
+        helper.make_node("If", ["now"], ["extra"], then_branch=huge, else_branch=none),
+        constants=[constant("secret", np.array([137]))],
+    )
+
+
+def once_in_a_while():
+    """Decided by chance, which no trial can rule out."""
+    return chosen_picture(
+        helper.make_node("RandomUniform", [], ["chance"], shape=[1], high=9.0),
+        helper.make_node("Cast", ["chance"], ["size"], to=TensorProto.INT64),
+        helper.make_node("ConstantOfShape", ["size"], ["many"]),
+        total("many"),
+    )
+
+
+def its_own_operation():
+    """A function whose attribute has weights of another file for its default."""
+    weights = constant("value", np.zeros(1, np.float32))
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="/etc/passwd")
+    node = helper.make_node("Constant", [], ["y"])
+    node.attribute.add(name="value", ref_attr_name="value", type=onnx.AttributeProto.TENSOR)
+    default = helper.make_attribute("value", weights)
+    opsets = [helper.make_opsetid("", 18)]
+    function = helper.make_function("", "Own", [], ["y"], [node], opsets, attribute_protos=[default])
+    return chosen_picture(helper.make_node("Own", [], ["extra"]), functions=[function])
+
+
+def as_large_as_the_batch(each):
+    """So many numbers for every picture; sizes like this are in our own gradients and in PyTorch's views."""
+    return chosen_picture(
+        helper.make_node("Shape", ["level"], ["size"]),
+        helper.make_node("Mul", ["size", "each"], ["sizes"]),
+        helper.make_node("ConstantOfShape", ["sizes"], ["zeros"]),
+        total("zeros"),
+        constants=[constant("each", np.array([each, 1]))],
+    )
+
+
+def test_sizes_that_follow_the_number_of_pictures_are_fine(workspace):
+    assert adopt(as_large_as_the_batch(1), "mine", workspace, source="a.onnx").name == "mine"
+
+
+def test_operations_in_any_order_are_seen_through():
+    model = onnx.load_from_string(as_many_as_the_gray_level())
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+    assert trial._sized_by_pixels(model) == "ConstantOfShape"
+
+
+PLACES = {
+    *("ArrayFeatureExtractor", "Gather", "GatherElements", "GatherND", "Scatter", "ScatterElements", "ScatterND"),
+    *("TensorScatter", "RoiAlign", "ReverseSequence", "RotaryEmbedding", "Attention", "GRU", "LSTM", "RNN"),
+    *("CumSum", "CumProd", "Trilu", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", "QLinearConv"),
+}
+"""Operations to which whole numbers are places in what they are given, or values: no size comes of these."""
+
+
+def test_no_operation_of_the_standard_that_reads_sizes_is_forgotten():
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.domain not in ("", "ai.onnx.ml") or schema.name in PLACES or schema.name in trial._OPEN_ENDED:
+            continue
+        first = 1 if schema.name.startswith(trial._REDUCED) else trial._SIZES.get(schema.name, len(schema.inputs))
+        for place, entry in enumerate(schema.inputs):
+            if entry.types and set(entry.types) <= {"tensor(int64)", "tensor(int32)"}:
+                assert place >= first or entry.name == "I", (schema.name, entry.name)  # I: places of MaxUnpool
+
+
 def of_kind(**changes):
     def make(tmp_path):
         return write_brightness_model(tmp_path / "other.onnx", **changes).read_bytes()
@@ -164,6 +296,12 @@ def of_kind(**changes):
         (custom_operation, r"custom operation evil\.example\.Shell, which is not run"),
         (endless, "holds a Loop, which may never end"),
         (hidden_loop, "holds a Loop, which may never end"),
+        (as_many_as_the_gray_level, "its ConstantOfShape computes depends on what is in a picture"),
+        (repeated_as_often_as_the_gray_level, "its Tile computes depends on what is in a picture"),
+        (as_many_as_there_are_bright_pixels, "its NonZero computes depends on what is in a picture"),
+        (branch_for_one_picture, "its If computes depends on what is in a picture"),
+        (once_in_a_while, "its ConstantOfShape computes depends on"),
+        (its_own_operation, "an operation of its own, Own, which is not run"),
         (much_memory, "model failed|ended without a result"),
         (claims_many_weights, "damaged, cut short|ended without a result"),
         (huge_pictures, "at most 1024 pixels are served"),
@@ -217,7 +355,7 @@ def test_a_file_that_is_too_large_is_refused_before_anything_else(workspace, mon
 
 
 def test_a_model_that_takes_too_long_is_stopped(workspace, content, monkeypatch):
-    monkeypatch.setattr(adopting, "TIME_LIMIT", 0.01)
+    monkeypatch.setattr(limits, "MODEL_SECONDS", 0.01)
     with pytest.raises(ModelError, match="still busy with its first pictures"):
         adopt(content, "slow", workspace, source="a.onnx")
     assert not list(workspace.models.iterdir())

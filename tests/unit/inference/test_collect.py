@@ -5,8 +5,9 @@ import zipfile
 
 import pytest
 
+from fer_core import limits
 from fer_core.errors import FerError
-from fer_core.inference.collect import collect, from_zip
+from fer_core.inference.collect import ZippedPictures, collect, count
 
 
 def _link():
@@ -51,6 +52,40 @@ def test_a_bomb_of_many_entries_is_refused_as_a_whole(tmp_path):
     assert "decompression bomb" in refused.error
 
 
+def empty_entries(file, number):
+    """An archive of very many entries and next to no bytes, which lies about their number."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for place in range(number):
+            archive.writestr(f"{place}.png", b"")
+    data = bytearray(file.read_bytes())
+    data[-14:-10] = (1).to_bytes(2, "little") * 2  # both counts of the end record
+    file.write_bytes(data)
+    return file
+
+
+def test_an_archive_of_too_many_entries_is_refused_before_they_are_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "ENTRIES", 50)
+    assert count([empty_entries(tmp_path / "a.zip", 50)]) == 50
+    bomb = empty_entries(tmp_path / "b.zip", 51)
+    monkeypatch.setattr(zipfile, "ZipInfo", None)  # nothing is made of an entry
+    assert count([bomb]) == 1
+    (refused,) = collect([bomb])
+    assert refused.error == f"{bomb}: more than 50 entries. Unpack it into a folder, or make several of it."
+    with bomb.open("rb") as file:  # as an upload comes
+        assert "more than 50 entries" in ZippedPictures(file, "b.zip")[0].error
+
+
+def test_a_directory_of_few_entries_and_very_long_comments_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "ENTRIES", 50)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for place in range(2):
+            info = zipfile.ZipInfo(f"{place}.png")
+            info.comment = bytes(60_000)
+            archive.writestr(info, b"")
+    (refused,) = collect([tmp_path / "a.zip"])
+    assert "more than 50 entries" in refused.error
+
+
 @pytest.mark.parametrize("content", [b"", b"no zip", "cut"], ids=["empty", "text", "cut short"])
 def test_a_broken_archive_is_one_error(tmp_path, content):
     file = tmp_path / "a.zip"
@@ -85,13 +120,20 @@ def test_archives_skip_what_a_mac_adds(tmp_path):
         for name in ("__MACOSX/._a.jpg", "._a.jpg", "x/", "x/a.jpg", "readme.md"):
             archive.writestr(name, b"x")
     with (tmp_path / "a.zip").open("rb") as file:  # as an upload comes
-        assert [picture.path for picture in from_zip(file, "upload.zip")] == ["upload.zip/x/a.jpg"]
+        assert [picture.path for picture in ZippedPictures(file, "upload.zip")] == ["upload.zip/x/a.jpg"]
 
 
 def test_a_path_that_is_not_there_stops_before_anything_is_read(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
     with pytest.raises(FerError, match=r"nope\.jpg: no such file or folder"):
         collect([tmp_path / "a.jpg", tmp_path / "nope.jpg"])
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000, "a\0b"], ids=["long name", "long path", "NUL"])
+def test_a_path_that_cannot_be_is_an_error_in_words(tmp_path, name):
+    for ask in (collect, count):
+        with pytest.raises(FerError, match=r"(?i)(name too long|no such file or folder)"):
+            ask([tmp_path / name])
 
 
 def test_what_is_no_regular_file_is_an_error_not_a_wait(tmp_path):
@@ -113,3 +155,20 @@ def test_a_name_that_is_no_text_is_given_in_a_printable_form(tmp_path):
     assert (ok.path, ok.data) == (f"{tmp_path}/ok\ufffd.png", b"data")
     assert gone.path == f"{tmp_path}/gone\ufffd.png"
     assert gone.path in gone.error
+
+
+ORDERS = "\x1b]0;yours\x07\x1b[2J\r\n\x9b31m"  # to a terminal: rename the window, clear the screen, new line, red
+
+
+def test_names_give_no_orders_to_a_terminal(tmp_path):
+    (tmp_path / f"{ORDERS}.png").write_bytes(b"data")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in (f"{ORDERS}.png", f"../{ORDERS}.png"):
+            archive.writestr(name, b"data")
+    pictures = [*collect([tmp_path]), *collect([tmp_path / "a.zip"])]
+    assert len(pictures) == 3
+    for picture in pictures:
+        assert (picture.path + (picture.error or "")).isprintable()
+    with pytest.raises(FerError) as caught:
+        collect([tmp_path / ORDERS])
+    assert str(caught.value).isprintable()

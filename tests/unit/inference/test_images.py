@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 
 import cv2
 import numpy as np
@@ -34,6 +35,21 @@ def _transparent(photograph):
     return _encoded(Image.fromarray(np.concatenate([photograph, alpha], 2)), "PNG")
 
 
+def _deep_gray(photograph):
+    """16-bit gray, of which one level that does not occur is declared transparent."""
+    gray = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY).astype(np.uint16) * 257
+    data = cv2.imencode(".png", gray)[1].tobytes()
+    chunk = b"tRNS" + (1).to_bytes(2, "big")
+    header = 8 + 25  # signature and IHDR
+    return (
+        data[:header]
+        + (len(chunk) - 4).to_bytes(4, "big")
+        + chunk
+        + zlib.crc32(chunk).to_bytes(4, "big")
+        + data[header:]
+    )
+
+
 def _animated(kind):
     def encode(photograph):
         second = [Image.new("RGB", (512, 512), "blue")]
@@ -64,6 +80,7 @@ ENCODINGS = {
     "16-bit, transparent": lambda image: cv2.imencode(
         ".png", np.dstack([image[:, :, ::-1], np.full((512, 512), 255)]).astype(np.uint16) * 257
     )[1].tobytes(),
+    "16-bit gray, one level transparent": _deep_gray,
     "CMYK TIFF": lambda image: _encoded(Image.fromarray(image).convert("CMYK"), "TIFF"),
     "animated GIF": _animated("GIF"),
     "animated WebP": _animated("WEBP"),

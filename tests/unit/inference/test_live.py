@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_core import limits
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ModelError
-from fer_core.inference import live
 from fer_core.inference.faces import Face, load_detector
 from fer_core.inference.images import read_faces
 from fer_core.inference.live import COLUMNS, HISTORY, LiveReader
@@ -231,7 +231,7 @@ def test_what_was_recorded_is_a_table_of_every_face_of_every_frame(reader):
 
 
 def test_a_recording_has_a_bound_and_ends_there(reader, monkeypatch):
-    monkeypatch.setattr(live, "MOST_RECORDED", 5)
+    monkeypatch.setattr(limits, "RECORDED_ROWS", 5)
     reader.change(detector=Fixed((0, 0, 50, 50), (100, 0, 50, 50)))
     reader.start_recording()
     for number in range(10):

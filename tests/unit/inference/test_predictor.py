@@ -1,11 +1,16 @@
 """Opening served models and what they answer."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from onnx import TensorProto
 
 from fer_core.errors import ModelError
 from fer_core.inference.predictor import BATCH, Predictor
+from tests.unit.inference.test_adopt import as_large_as_the_batch
 from tests.unit.served_models import CENTRES, write_brightness_model
 
 
@@ -77,3 +82,34 @@ def test_answers_that_are_not_numbers_are_an_error(tmp_path):
     broken = Predictor.load(write_brightness_model(tmp_path / "nan.onnx", softness=float("nan")))
     with pytest.raises(ModelError, match="not all numbers"):
         broken.classify(_faces([100]))
+
+
+def test_a_model_that_wants_too_much_memory_fails_and_not_the_server(tmp_path):
+    """Its values are of 40 MB times the number of pictures: no trial with a few would tell."""
+    (tmp_path / "greedy.onnx").write_bytes(as_large_as_the_batch(10_000_000))
+    script = """
+import sys
+from pathlib import Path
+import numpy as np
+from fer_core.errors import ModelError
+from fer_core.inference.predictor import Predictor
+greedy, modest = (Predictor.load(Path(file)) for file in sys.argv[1:])
+pictures = np.zeros((64, 16, 16, 1), np.uint8)
+print(greedy.classify(pictures[:1]).shape)
+try:
+    greedy.classify(pictures)
+except ModelError as error:
+    print(error)
+print(modest.classify(pictures).shape)
+"""
+    modest = write_brightness_model(tmp_path / "modest.onnx")
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "greedy.onnx", modest],
+        env={**os.environ, "FER_MAX_MODEL_MEMORY_MB": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, refused, *others = done.stdout.splitlines()
+    assert (first, *others) == ("(1, 7)", "(64, 7)"), done.stderr
+    assert refused.startswith("greedy: the model failed")
