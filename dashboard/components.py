@@ -14,7 +14,7 @@ import streamlit as st
 
 from dashboard import caching
 from fer_core.data.dataset import Dataset
-from fer_core.errors import FerError, from_os_error
+from fer_core.errors import FerError, JobError, from_os_error
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState, StopWish, silence, summary
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PAGES: Final = Path(__file__).parents[1] / "pages"
 REFRESH_SECONDS: Final = 2.0
+
+OWN_VIDEOS: Final = "video_own"
+"""In the session's state: name of the job of each video that this visitor uploaded -> id of the upload."""
 
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]#!|<>$:~])")
 _STATE_BADGES: Final = {
@@ -175,6 +178,21 @@ def all_jobs() -> list[Job]:
     return [Job(file.parent) for file in newest_first(job.folder / "job.json" for job in jobs)]
 
 
+def may_be_seen(job: Job) -> bool:
+    """Whether this visitor may see a job: an uploaded video only who uploaded it, or has the link to it."""
+    if not is_upload(job):
+        return True
+    return job.name in st.session_state.get(OWN_VIDEOS, {}) or job.name == st.query_params.get("video")
+
+
+def is_upload(job: Job) -> bool:
+    """Whether what it reads was uploaded for it, and so lies in its folder."""
+    try:
+        return any(Path(argument).parent == job.folder for argument in job.spec().arguments)
+    except JobError:
+        return False
+
+
 def newest_job(kind: str) -> Job | None:
     """The newest job of a kind, in whatever state."""
     return next((job for job in all_jobs() if job.kind == kind), None)
@@ -286,8 +304,11 @@ def _kill(job: Job) -> None:
 
 
 def sidebar_status() -> None:
-    """One line for the job that runs, one for the workspace; the tab's title follows the job."""
-    alive = [job for job in all_jobs()[:20] if job.state().alive]
+    """One line for the job that runs, one for the workspace; the tab's title follows the job.
+
+    Of a stranger's upload it says nothing: the name of its job is the link to it.
+    """
+    alive = [job for job in all_jobs()[:20] if job.state().alive and may_be_seen(job)]
     current = next((job for job in alive if job.state() is not JobState.QUEUED), next(iter(alive), None))
 
     @st.fragment(run_every=REFRESH_SECONDS if current else None)

@@ -11,7 +11,19 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dashboard import caching, charts, timeline
-from dashboard.components import all_jobs, choose, errors_shown, finding, job_card, job_command, show_error, theme
+from dashboard.components import (
+    OWN_VIDEOS,
+    all_jobs,
+    choose,
+    errors_shown,
+    finding,
+    is_upload,
+    job_card,
+    job_command,
+    may_be_seen,
+    show_error,
+    theme,
+)
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.inference.detector_options import DetectorChoice
@@ -47,7 +59,7 @@ def show_video(model: ServedModel, detector: DetectorChoice, threshold: float) -
         detector: Name of the face detector.
         threshold: Top probability below which a face is uncertain.
     """
-    jobs = {job.name: job for job in all_jobs() if job.kind == KIND and _may_be_seen(job)}
+    jobs = {job.name: job for job in all_jobs() if job.kind == KIND and may_be_seen(job)}
     upload = _form(model, detector, threshold, busy=any(job.state().alive for job in jobs.values()))
     if not jobs:
         st.caption(
@@ -159,7 +171,7 @@ def _start_upload(upload: UploadedFile, options: list[str]) -> str:
     except BaseException:
         job.discard()
         raise
-    st.session_state.setdefault("video_own", {})[name] = upload.file_id
+    st.session_state.setdefault(OWN_VIDEOS, {})[name] = upload.file_id
     return name
 
 
@@ -167,19 +179,9 @@ def _source(job: Job) -> Path:
     return Path(job.spec().arguments[1])
 
 
-def _is_upload(job: Job) -> bool:
-    return _source(job).parent == job.folder
-
-
-def _may_be_seen(job: Job) -> bool:
-    """An upload is shown to who uploaded it, and to who has the link."""
-    own = st.session_state.get("video_own", {})
-    return not _is_upload(job) or job.name in own or job.name == st.query_params.get(_JOB)
-
-
 def _forget_upload(job: Job) -> None:
     """The worker deletes it at its end; one that crashed could not."""
-    if _is_upload(job):
+    if is_upload(job):
         _source(job).unlink(missing_ok=True)
 
 
@@ -247,8 +249,8 @@ def _player(job: Job, upload: UploadedFile | None, at: float) -> None:
     kind = _PLAYED.get(source.suffix.lower())
     if kind is None:
         st.caption(f"Browsers do not play {source.suffix or 'such'} files: convert it to MP4 to see it here.")
-    elif _is_upload(job):
-        if upload is not None and st.session_state.get("video_own", {}).get(job.name) == upload.file_id:
+    elif is_upload(job):
+        if upload is not None and st.session_state.get(OWN_VIDEOS, {}).get(job.name) == upload.file_id:
             st.video(upload, f"video/{kind}", start_time=at, alt="The video that was read")
         else:
             st.caption("The upload was deleted when reading ended. Upload it again to see it beside the timeline.")

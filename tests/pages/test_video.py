@@ -1,5 +1,7 @@
 """Predict, video: what a visitor sees of a video that was read, and what is refused."""
 
+import os
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -8,7 +10,7 @@ from fer_core.inference.predictor import Predictor
 from fer_core.inference.video import KIND, VideoOptions
 from fer_core.inference.video_results import Recorder
 from fer_core.jobs.store import Job, JobStatus
-from tests.pages.opened import text_of
+from tests.pages.opened import open_page, text_of
 from tests.unit.inference.test_tracking import face
 from tests.unit.inference.videos import frame_with, write_video
 from tests.unit.served_models import write_brightness_model
@@ -116,3 +118,20 @@ def test_the_upload_of_somebody_else_is_not_shown_and_is_deleted_at_the_end(work
     assert "appears happy" in linked
     assert "The upload was deleted" in linked
     assert not upload.exists()
+
+
+def links(app):
+    """What the sidebar says of the job that runs."""
+    return [link.proto.label for link in app.sidebar.get("page_link")]
+
+
+def test_no_page_names_the_upload_of_somebody_else(workspace):
+    folder = workspace.jobs / "video-0123456789abcdef"
+    job = Job.create(workspace.jobs, KIND, folder.name, ["predict", str(folder / "upload.mp4")])
+    job.write_status(JobStatus(state="running", phase="Reading the video"))
+    lock = job.take_lock()
+    try:
+        assert links(open_page("overview")) == links(open_page("predict", predict="Video")) == []
+        assert links(open_page("predict", predict="Video", video=folder.name)) == [f"{folder.name} "]
+    finally:
+        os.close(lock)
