@@ -61,6 +61,23 @@ def errors_shown() -> Iterator[None]:
         show_error(str(from_os_error(error)))
 
 
+@contextlib.contextmanager
+def errors_kept(key: str) -> Iterator[None]:
+    """Like ``errors_shown`` in a callback, which has no place on the page: ``show_kept_error`` shows it there."""
+    try:
+        yield
+    except FerError as error:
+        st.session_state[key] = str(error)
+    except OSError as error:
+        st.session_state[key] = str(from_os_error(error))
+
+
+def show_kept_error(key: str) -> None:
+    """Shows once what a callback could not do."""
+    if message := st.session_state.pop(key, None):
+        show_error(message)
+
+
 def show_error(message: str) -> None:
     st.error(plain(message), icon=":material/error:")
 

@@ -15,17 +15,17 @@ from dashboard.components import (
     OWN_VIDEOS,
     all_jobs,
     choose,
+    errors_kept,
     errors_shown,
     finding,
     is_upload,
     job_card,
     job_command,
     may_be_seen,
-    show_error,
+    show_kept_error,
     theme,
 )
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import FerError
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.frames import SUFFIXES, VideoLimits, look_at_video
 from fer_core.inference.served import ServedModel
@@ -127,8 +127,7 @@ def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: 
             on_click=_start,
             args=(upload, path, options),
         )
-    if refused := st.session_state.pop(_REFUSED, None):
-        show_error(refused)
+    show_kept_error(_REFUSED)
     if path:
         with st.popover("Copy as command", icon=":material/terminal:"):
             st.code(job_command(["predict", path, "--out", "results", *options]), language="bash", wrap_lines=True)
@@ -136,13 +135,10 @@ def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: 
 
 
 def _start(upload: UploadedFile | None, path: str, options: list[str]) -> None:
-    try:
+    with errors_kept(_REFUSED):
         name = _start_upload(upload, options) if upload else _start_path(path, options)
-    except FerError as error:
-        st.session_state[_REFUSED] = str(error)
-        return
-    st.session_state[_JOB] = st.query_params[_JOB] = name
-    st.session_state[_AT] = 0.0
+        st.session_state[_JOB] = st.query_params[_JOB] = name
+        st.session_state[_AT] = 0.0
 
 
 def _start_path(path: str, options: list[str]) -> str:
@@ -162,13 +158,17 @@ def _start_upload(upload: UploadedFile, options: list[str]) -> str:
     place = space.jobs / name / f"{_UPLOAD}{suffix if suffix in SUFFIXES else '.mp4'}"
     arguments = ["predict", str(place), *options, "--name", name]
     job = Job.create(space.jobs, KIND, name, arguments)
-    try:
+
+    def write() -> None:
         with place.open("wb") as file:
             upload.seek(0)
             shutil.copyfileobj(upload, file)
         look_at_video(place)
-        supervisor.start(job, arguments)
+
+    try:
+        supervisor.start(job, arguments, prepare=write)  # as it counts as starting, nobody sweeps it away
     except BaseException:
+        place.unlink(missing_ok=True)  # on a full disk, this makes room for the rest
         job.discard()
         raise
     st.session_state.setdefault(OWN_VIDEOS, {})[name] = upload.file_id

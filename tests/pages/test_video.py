@@ -1,6 +1,8 @@
 """Predict, video: what a visitor sees of a video that was read, and what is refused."""
 
+import errno
 import os
+import re
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -9,7 +11,9 @@ from fer_core.inference.frames import look_at_video
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.video import KIND, VideoOptions
 from fer_core.inference.video_results import Recorder
-from fer_core.jobs.store import Job, JobStatus
+from fer_core.jobs import supervisor
+from fer_core.jobs.state import JobState
+from fer_core.jobs.store import Job, JobStatus, list_jobs
 from tests.pages.opened import open_page, text_of
 from tests.unit.inference.test_tracking import face
 from tests.unit.inference.videos import frame_with, write_video
@@ -91,6 +95,7 @@ def test_a_stopped_reading_shows_what_it_has(workspace, clip):
         (lambda folder: folder / "gone.mp4", "no such file"),
         (lambda folder: folder, "not a regular file"),
         (lambda folder: ((folder / "a.mp4").write_bytes(b"") and None) or folder / "a.mp4", "the file is empty"),
+        (lambda folder: folder / ("a" * 300), "File name too long"),
     ],
 )
 def test_a_path_that_cannot_be_read_is_one_sentence_and_no_job(workspace, tmp_path, make, message):
@@ -99,6 +104,47 @@ def test_a_path_that_cannot_be_read_is_one_sentence_and_no_job(workspace, tmp_pa
     app.button[0].click().run()
     assert message in app.error[0].value
     assert not list(workspace.jobs.glob("*/job.json"))
+
+
+def upload(path, name="My wedding.MP4", app=None):
+    app = app or opened()
+    app.file_uploader(key="video_file").upload(name, path.read_bytes(), "video/mp4").run()
+    app.button[0].click().run()
+    assert not app.exception, app.exception
+    return app
+
+
+def test_an_upload_is_read_under_a_name_of_ours_and_deleted_at_the_end(workspace, clip):
+    app = upload(clip)
+    assert not app.error
+    (job,) = list_jobs(workspace.jobs)
+    assert re.fullmatch(r"video-[0-9a-f]{16}", job.name)
+    assert supervisor.wait(job, 60)
+    assert job.state() is JobState.DONE, job.log_tail()
+    assert "No face is in sight for long in 0:04." in text_of(app.run())
+    assert len(app.get("video")) == 1  # it plays from the browser's upload
+    assert not list(job.folder.glob("upload*"))
+    kept = [file for file in workspace.root.rglob("*") if file.is_file()]
+    assert job.folder / "results" / "frames.csv" in kept
+    for file in kept:
+        assert b"wedding" not in file.read_bytes(), file
+
+
+def test_an_upload_that_is_no_video_is_one_sentence_and_leaves_nothing(workspace, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"no video" * 1000)
+    assert len(upload(tmp_path / "a.mp4").error) == 1
+    assert list(workspace.jobs.iterdir()) == []
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_is_left(workspace, clip, monkeypatch):
+    def full(source, target):
+        target.write(source.read(1000))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    app = upload(clip)
+    assert "the disk is full" in app.error[0].value
+    assert list(workspace.jobs.iterdir()) == []
 
 
 def test_the_upload_of_somebody_else_is_not_shown_and_is_deleted_at_the_end(workspace, clip):
