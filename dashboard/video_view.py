@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from pathlib import Path
@@ -25,7 +26,11 @@ from dashboard.components import (
     show_kept_error,
     theme,
 )
+from dashboard.uploads import let_go_of_others
+from fer_core import limits
 from fer_core.emotions import EMOTIONS
+from fer_core.errors import FerError
+from fer_core.inference.batch import RESULTS_FOLDER
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.frames import SUFFIXES, VideoLimits, look_at_video
 from fer_core.inference.served import ServedModel
@@ -49,6 +54,7 @@ _PLAYED: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4", ".webm": "webm", 
 """What browsers can play."""
 
 _JOB, _AT, _REFUSED, _UPLOAD = "video", "video_at", "video_refused", "upload"
+_UPLOADS_KEPT = "video_uploads_kept"
 
 
 def show_video(model: ServedModel, detector: DetectorChoice, threshold: float) -> None:
@@ -59,7 +65,10 @@ def show_video(model: ServedModel, detector: DetectorChoice, threshold: float) -
         detector: Name of the face detector.
         threshold: Top probability below which a face is uncertain.
     """
-    jobs = {job.name: job for job in all_jobs() if job.kind == KIND and may_be_seen(job)}
+    every_job = [job for job in all_jobs() if job.kind == KIND]
+    for job in every_job:
+        _sweep(job)
+    jobs = {job.name: job for job in every_job if may_be_seen(job)}
     upload = _form(model, detector, threshold, busy=any(job.state().alive for job in jobs.values()))
     if not jobs:
         st.caption(
@@ -73,23 +82,46 @@ def show_video(model: ServedModel, detector: DetectorChoice, threshold: float) -
         job_card(job)
     if state.alive:
         return
-    _forget_upload(job)
-    folder = Path(job.status().result.get("folder", job.folder / "results"))
-    if not (folder / FRAMES_FILE).is_file():
-        return  # the card has said why
-    with errors_shown():
-        summary = VideoSummary.read(folder)
-        finding(summary.told())
-        _results(job, folder, summary, upload)
-        st.download_button(
-            "Download CSV",
-            (folder / FRAMES_FILE).read_bytes,
-            file_name="expressions-by-time.csv",
-            mime="text/csv",
-            type="primary",
-            icon=":material/download:",
-            on_click="ignore",
+    folder = Path(job.status().result.get("folder", job.folder / RESULTS_FOLDER))
+    whole = (folder / FRAMES_FILE).is_file()  # if not, the card has said why
+    if whole:
+        with errors_shown():
+            summary = VideoSummary.read(folder)
+            finding(summary.told())
+            _results(job, folder, summary, upload)
+    with st.container(horizontal=True):
+        if whole:
+            _download(folder)
+        if folder.parent == job.folder:  # others are where somebody wanted them
+            _deletion(job)
+
+
+def _download(folder: Path) -> None:
+    st.download_button(
+        "Download CSV",
+        (folder / FRAMES_FILE).read_bytes,
+        file_name="expressions-by-time.csv",
+        mime="text/csv",
+        type="primary",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _deletion(job: Job) -> None:
+    with st.popover("Delete results", icon=":material/delete:"):
+        st.markdown(
+            "The table, the summary and the pictures of faces go for good. A video that was named by its path stays."
         )
+        st.button("Delete them", icon=":material/delete:", key=f"delete-{job.name}", on_click=_delete, args=(job,))
+
+
+def _delete(job: Job) -> None:
+    with errors_kept(_REFUSED):
+        supervisor.delete(job)
+        caching.forget_video_tables()
+        st.session_state.pop(_JOB, None)
+        st.query_params.pop(_JOB, None)
 
 
 def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: bool) -> UploadedFile | None:
@@ -98,6 +130,11 @@ def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: 
         f"A video of up to {most} MB; {VideoLimits().told()}",
         type=sorted(suffix[1:] for suffix in SUFFIXES),
         key="video_file",
+    )
+    let_go_of_others([upload] if upload else [], _UPLOADS_KEPT)
+    st.caption(
+        "An upload lies on the disk of the machine that runs this page until it is read; what was found, with a small "
+        "picture of each face, until you delete it."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         path = st.text_input(
@@ -136,9 +173,17 @@ def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: 
 
 def _start(upload: UploadedFile | None, path: str, options: list[str]) -> None:
     with errors_kept(_REFUSED):
+        _check_room()
         name = _start_upload(upload, options) if upload else _start_path(path, options)
         st.session_state[_JOB] = st.query_params[_JOB] = name
         st.session_state[_AT] = 0.0
+
+
+def _check_room() -> None:
+    """Raises FerError where as many videos are being read, for all visitors together, as may be."""
+    if sum(job.kind == KIND and job.state().alive for job in all_jobs()) >= limits.VIDEO_JOBS:
+        many = "one video" if limits.VIDEO_JOBS == 1 else f"{limits.VIDEO_JOBS} videos"
+        raise FerError(f"This machine reads {many} at a time and is at it for somebody. Try again in a while.")
 
 
 def _start_path(path: str, options: list[str]) -> str:
@@ -179,10 +224,13 @@ def _source(job: Job) -> Path:
     return Path(job.spec().arguments[1])
 
 
-def _forget_upload(job: Job) -> None:
-    """The worker deletes it at its end; one that crashed could not."""
-    if is_upload(job):
+def _sweep(job: Job) -> None:
+    """Deletes an upload whose job has ended: the worker does so itself, unless it was killed."""
+    if job.state().alive or not is_upload(job) or not _source(job).exists():
+        return
+    if (lock := job.take_lock()) is not None:  # or else it has begun just now
         _source(job).unlink(missing_ok=True)
+        os.close(lock)
 
 
 @st.fragment  # a click runs this alone, not the page

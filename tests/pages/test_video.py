@@ -1,12 +1,15 @@
 """Predict, video: what a visitor sees of a video that was read, and what is refused."""
 
+import contextlib
 import errno
 import os
 import re
+import shutil
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from fer_core import limits
 from fer_core.inference.frames import look_at_video
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.video import KIND, VideoOptions
@@ -166,18 +169,66 @@ def test_the_upload_of_somebody_else_is_not_shown_and_is_deleted_at_the_end(work
     assert not upload.exists()
 
 
+@pytest.fixture
+def someone_reads(workspace):
+    """Somebody else's upload, which is being read."""
+    folder = workspace.jobs / "video-0123456789abcdef"
+    job = Job.create(workspace.jobs, KIND, folder.name, ["predict", str(folder / "upload.mp4")])
+    (folder / "upload.mp4").write_bytes(b"somebody")
+    job.write_status(JobStatus(state="running", phase="Reading the video"))
+    lock = job.take_lock()
+    yield job
+    with contextlib.suppress(OSError):
+        os.close(lock)
+
+
 def links(app):
     """What the sidebar says of the job that runs."""
     return [link.proto.label for link in app.sidebar.get("page_link")]
 
 
-def test_no_page_names_the_upload_of_somebody_else(workspace):
-    folder = workspace.jobs / "video-0123456789abcdef"
-    job = Job.create(workspace.jobs, KIND, folder.name, ["predict", str(folder / "upload.mp4")])
-    job.write_status(JobStatus(state="running", phase="Reading the video"))
-    lock = job.take_lock()
-    try:
-        assert links(open_page("overview")) == links(open_page("predict", predict="Video")) == []
-        assert links(open_page("predict", predict="Video", video=folder.name)) == [f"{folder.name} "]
-    finally:
-        os.close(lock)
+def test_no_page_names_the_upload_of_somebody_else(someone_reads):
+    assert links(open_page("overview")) == links(open_page("predict", predict="Video")) == []
+    assert links(open_page("predict", predict="Video", video=someone_reads.name)) == [f"{someone_reads.name} "]
+
+
+def test_an_upload_whose_worker_was_killed_is_deleted_when_anybody_opens_the_view(workspace, someone_reads):
+    upload = someone_reads.folder / "upload.mp4"
+    opened()
+    assert upload.exists()  # it is being read
+    place = workspace.jobs / "video-fedcba9876543210" / "upload.mp4"
+    Job.create(workspace.jobs, KIND, place.parent.name, ["predict", str(place)])
+    place.write_bytes(b"somebody")
+    opened()
+    assert not place.exists()
+    assert upload.exists()
+
+
+def test_no_more_videos_are_read_at_a_time_than_the_machine_can(workspace, clip, someone_reads, monkeypatch):
+    monkeypatch.setattr(limits, "VIDEO_JOBS", 1)
+    app = upload(clip)
+    assert app.error[0].value.startswith("This machine reads one video at a time")
+    assert list_jobs(workspace.jobs) == [someone_reads]
+    monkeypatch.setattr(limits, "VIDEO_JOBS", 2)
+    app.button[0].click().run()
+    assert not app.error
+    (job,) = [job for job in list_jobs(workspace.jobs) if job != someone_reads]
+    assert supervisor.wait(job, 60)
+
+
+def test_results_are_deleted_with_the_pictures_of_faces(workspace, clip):
+    job = read(workspace, clip)
+    app = opened(video=job.name)
+    next(button for button in app.button if button.label == "Delete them").click().run()
+    assert not app.exception
+    assert "goes on when you close this page" in text_of(app)
+    assert not app.toast
+    assert not job.folder.exists()
+    assert clip.exists()
+
+
+def test_results_that_somebody_put_elsewhere_are_not_deleted_here(workspace, clip, tmp_path):
+    job = read(workspace, clip)
+    shutil.move(job.folder / "results", tmp_path / "out")
+    job.write_status(JobStatus(state="done", result={"folder": str(tmp_path / "out")}))
+    assert "Delete them" not in [button.label for button in opened().button]
