@@ -149,7 +149,7 @@ class VideoSummary(BaseModel):
 
 
 def read_frames_table(folder: Path) -> pd.DataFrame:
-    """What a timeline needs of ``frames.csv``, in a quarter of the memory of the whole; a line torn by a crash is left out.
+    """What a timeline needs of ``frames.csv``, in a quarter of its memory; a line torn by a crash is left out.
 
     Returns:
         ``time`` in seconds, ``frame``, ``face`` (missing in a frame without one), ``emotion``, ``uncertain`` and each
