@@ -203,11 +203,11 @@ def may_be_seen(job: Job) -> bool:
 
 
 def is_upload(job: Job) -> bool:
-    """Whether what it reads was uploaded for it, and so lies in its folder."""
-    try:
-        return any(Path(argument).parent == job.folder for argument in job.spec().arguments)
-    except JobError:
-        return False
+    """Whether it reads a video that was uploaded for it, and so lay in its folder, wherever the workspace was then."""
+    with contextlib.suppress(JobError):
+        spec = job.spec()
+        return spec.kind == "video" and Path(spec.arguments[1]).parent.name == job.name
+    return False
 
 
 def newest_job(kind: str) -> Job | None:

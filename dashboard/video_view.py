@@ -226,10 +226,11 @@ def _source(job: Job) -> Path:
 
 def _sweep(job: Job) -> None:
     """Deletes an upload whose job has ended: the worker does so itself, unless it was killed."""
-    if job.state().alive or not is_upload(job) or not _source(job).exists():
+    if job.state().alive or not is_upload(job):
         return
-    if (lock := job.take_lock()) is not None:  # or else it has begun just now
-        _source(job).unlink(missing_ok=True)
+    upload = job.folder / _source(job).name
+    if upload.exists() and (lock := job.take_lock()) is not None:  # or else it has begun just now
+        upload.unlink(missing_ok=True)
         os.close(lock)
 
 

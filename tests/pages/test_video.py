@@ -7,6 +7,7 @@ import re
 import shutil
 
 import pytest
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.testing.v1 import AppTest
 
 from fer_core import limits
@@ -133,6 +134,16 @@ def test_an_upload_is_read_under_a_name_of_ours_and_deleted_at_the_end(workspace
         assert b"wedding" not in file.read_bytes(), file
 
 
+def test_an_upload_that_another_takes_the_place_of_is_let_go(clip, monkeypatch):
+    gone = []
+    monkeypatch.setattr(MemoryUploadedFileManager, "remove_file", lambda manager, session, file: gone.append(file))
+    app = opened()
+    app.file_uploader(key="video_file").upload("first.mp4", clip.read_bytes(), "video/mp4").run()
+    (first,) = app.session_state["video_uploads_kept"]
+    app.file_uploader(key="video_file").set_value([("second.mp4", clip.read_bytes(), "video/mp4")]).run()
+    assert gone == [first]
+
+
 def test_an_upload_that_is_no_video_is_one_sentence_and_leaves_nothing(workspace, tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video" * 1000)
     assert len(upload(tmp_path / "a.mp4").error) == 1
@@ -190,6 +201,15 @@ def links(app):
 def test_no_page_names_the_upload_of_somebody_else(someone_reads):
     assert links(open_page("overview")) == links(open_page("predict", predict="Video")) == []
     assert links(open_page("predict", predict="Video", video=someone_reads.name)) == [f"{someone_reads.name} "]
+
+
+def test_an_upload_stays_private_when_the_workspace_has_moved(workspace, clip):
+    job = read(workspace, clip, name="video-0123456789abcdef")
+    spec = job.spec()
+    spec.arguments[1] = f"/where/it/was/{job.name}/upload.mp4"
+    (job.folder / "job.json").write_text(spec.model_dump_json())
+    assert "goes on when you close this page" in text_of(opened())
+    assert "appears happy" in text_of(opened(video=job.name))
 
 
 def test_an_upload_whose_worker_was_killed_is_deleted_when_anybody_opens_the_view(workspace, someone_reads):
