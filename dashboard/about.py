@@ -146,8 +146,9 @@ def _privacy() -> list[str]:
     statistics = st.get_option("browser.gatherUsageStats")
     asks = os.environ.get("NO_ALBUMENTATIONS_UPDATE") not in ("1", "true", "True")
     return [
-        "Pictures, video and camera frames stay on this machine: they are read in memory, nothing is uploaded, no "
-        "account is needed.",
+        "Pictures, video and camera frames stay on this machine: nothing is uploaded elsewhere, no account is needed.",
+        "Pictures and camera frames are read in memory. An uploaded video lies on this machine's disk until it is "
+        "read; what was found, with a small picture of each face, until you delete it.",
         "Only this machine can open this page."
         if local
         else f"This page answers at {plain(address or 'every address of this machine')}: pictures that others open "
@@ -159,7 +160,7 @@ def _privacy() -> list[str]:
         "albumentations does not ask for updates."
         if not asks
         else "albumentations asks for updates when it is loaded: set `NO_ALBUMENTATIONS_UPDATE=1`.",
-        "Uploaded archives, datasets, runs and models lie in the workspace until you delete them.",
+        "Uploaded archives, datasets, runs, models and results of folders lie in the workspace until you delete them.",
     ]
 
 

@@ -183,6 +183,11 @@ def video_table(folder: Path) -> pd.DataFrame:
     return _video_table(folder, _stamp(folder / "frames.csv"))
 
 
+def forget_video_tables() -> None:
+    """Nothing of results that were deleted stays in memory."""
+    _video_table.clear()
+
+
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _catalog(root: Path) -> Catalog:
     from fer_core.training.catalog import Catalog

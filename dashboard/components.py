@@ -14,7 +14,7 @@ import streamlit as st
 
 from dashboard import caching
 from fer_core.data.dataset import Dataset
-from fer_core.errors import FerError, from_os_error
+from fer_core.errors import FerError, JobError, from_os_error
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState, StopWish, silence, summary
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PAGES: Final = Path(__file__).parents[1] / "pages"
 REFRESH_SECONDS: Final = 2.0
+
+OWN_VIDEOS: Final = "video_own"
+"""In the session's state: name of the job of each video that this visitor uploaded -> id of the upload."""
 
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]#!|<>$:~])")
 _STATE_BADGES: Final = {
@@ -56,6 +59,23 @@ def errors_shown() -> Iterator[None]:
         show_error(str(error))
     except OSError as error:
         show_error(str(from_os_error(error)))
+
+
+@contextlib.contextmanager
+def errors_kept(key: str) -> Iterator[None]:
+    """Like ``errors_shown`` in a callback, which has no place on the page: ``show_kept_error`` shows it there."""
+    try:
+        yield
+    except FerError as error:
+        st.session_state[key] = str(error)
+    except OSError as error:
+        st.session_state[key] = str(from_os_error(error))
+
+
+def show_kept_error(key: str) -> None:
+    """Shows once what a callback could not do."""
+    if message := st.session_state.pop(key, None):
+        show_error(message)
 
 
 def show_error(message: str) -> None:
@@ -175,6 +195,21 @@ def all_jobs() -> list[Job]:
     return [Job(file.parent) for file in newest_first(job.folder / "job.json" for job in jobs)]
 
 
+def may_be_seen(job: Job) -> bool:
+    """Whether this visitor may see a job: an uploaded video only who uploaded it, or has the link to it."""
+    if not is_upload(job):
+        return True
+    return job.name in st.session_state.get(OWN_VIDEOS, {}) or job.name == st.query_params.get("video")
+
+
+def is_upload(job: Job) -> bool:
+    """Whether it reads a video that was uploaded for it, and so lay in its folder, wherever the workspace was then."""
+    with contextlib.suppress(JobError):
+        spec = job.spec()
+        return spec.kind == "video" and Path(spec.arguments[1]).parent.name == job.name
+    return False
+
+
 def newest_job(kind: str) -> Job | None:
     """The newest job of a kind, in whatever state."""
     return next((job for job in all_jobs() if job.kind == kind), None)
@@ -286,8 +321,11 @@ def _kill(job: Job) -> None:
 
 
 def sidebar_status() -> None:
-    """One line for the job that runs, one for the workspace; the tab's title follows the job."""
-    alive = [job for job in all_jobs()[:20] if job.state().alive]
+    """One line for the job that runs, one for the workspace; the tab's title follows the job.
+
+    Of a stranger's upload it says nothing: the name of its job is the link to it.
+    """
+    alive = [job for job in all_jobs()[:20] if job.state().alive and may_be_seen(job)]
     current = next((job for job in alive if job.state() is not JobState.QUEUED), next(iter(alive), None))
 
     @st.fragment(run_every=REFRESH_SECONDS if current else None)

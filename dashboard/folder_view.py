@@ -16,13 +16,14 @@ from dashboard.components import (
     all_jobs,
     choose,
     duration,
+    errors_kept,
     errors_shown,
     finding,
     job_card,
     job_command,
     newest_job,
     page_link,
-    show_error,
+    show_kept_error,
     theme,
 )
 from fer_core import limits
@@ -95,8 +96,7 @@ def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: 
             on_click=_start,
             args=(path, options),
         )
-    if refused := st.session_state.pop(_REFUSED, None):
-        show_error(refused)
+    show_kept_error(_REFUSED)
     if path:
         with st.popover("Copy as command", icon=":material/terminal:"):
             st.code(job_command(["predict", path, "--out", "results", *options]), language="bash", wrap_lines=True)
@@ -104,15 +104,13 @@ def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: 
 
 def _start(path: str, options: list[str]) -> None:
     space = Workspace.default()
-    try:
+    with errors_kept(_REFUSED):
         place = expand(path).absolute()
         if not place.exists():
             raise FerError(f"{path}: no such file or folder on this machine. Check the path.")
         name = space.new_name(space.jobs, KIND)
         supervisor.launch(space.jobs, KIND, name, [KIND, str(place), *options, "--name", name])
         st.session_state[_JOB] = name
-    except FerError as error:
-        st.session_state[_REFUSED] = str(error)
 
 
 def _results(job: Job, folder: Path, summary: Summary) -> None:
@@ -240,4 +238,5 @@ def _score(job: Job) -> None:
 
 def _score_now(command: list[str]) -> None:
     space = Workspace.default()
-    supervisor.launch(space.jobs, "evaluate", space.new_name(space.jobs, "evaluate-source"), command)
+    with errors_kept(_REFUSED):
+        supervisor.launch(space.jobs, "evaluate", space.new_name(space.jobs, "evaluate-source"), command)

@@ -48,7 +48,7 @@ def expression_timeline(
             lengths = some["end"] - some["start"]
             words = f"{emotion}, uncertain" if uncertain else emotion
             figure.add_bar(
-                orientation="h", y=[names[face] for face in some["face"]], x=lengths, base=some["start"], width=0.6,
+                orientation="h", y=[names[face] for face in some["face"]], x=lengths, base=some["start"], width=0.5,
                 marker={"color": PALETTES[theme][emotion], "opacity": 0.35 if uncertain else 1, "line": {"width": 0}},
                 hoverinfo="skip", name=words,
             )  # fmt: skip
@@ -83,8 +83,8 @@ def expression_timeline(
         showgrid=False,
     )  # fmt: skip
     return figure.update_layout(
-        height=ROW * len(names) + 40,
-        margin={"l": 8, "r": 28, "t": 8, "b": 8},
+        height=round(ROW * (len(names) + 0.1)) + 36,
+        margin={"l": 8, "r": 28, "t": 8, "b": 28},  # the times stand below
         barmode="overlay",
         showlegend=False,
         paper_bgcolor="rgba(0,0,0,0)",

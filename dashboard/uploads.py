@@ -29,7 +29,6 @@ from fer_core.preprocessing import Pixels, decode
 from fer_core.workspace import printable
 
 _THUMBNAIL = 96  # pixels
-_KEPT = "uploads_kept"  # ids of the uploads that the page shows
 
 
 @dataclass(frozen=True)
@@ -92,14 +91,18 @@ def too_much(files: Sequence[UploadedFile]) -> str | None:
     )
 
 
-def let_go_of_others(files: Sequence[UploadedFile]) -> None:
+def let_go_of_others(files: Sequence[UploadedFile], key: str = "uploads_kept") -> None:
     """Frees what this visitor uploaded before and the page does not show any more.
 
     Streamlit keeps it until the browser's tab is closed, unless somebody clicks it away one by one.
+
+    Args:
+        files: What is shown.
+        key: Of a value in the session, one for each place that takes uploads.
     """
     kept = {file.file_id for file in files}
-    gone = st.session_state.get(_KEPT, set()) - kept
-    st.session_state[_KEPT] = kept
+    gone = st.session_state.get(key, set()) - kept
+    st.session_state[key] = kept
     context = get_script_run_ctx()
     if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         for file_id in gone:

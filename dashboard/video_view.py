@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from pathlib import Path
@@ -11,9 +12,25 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dashboard import caching, charts, timeline
-from dashboard.components import all_jobs, choose, errors_shown, finding, job_card, job_command, show_error, theme
+from dashboard.components import (
+    OWN_VIDEOS,
+    all_jobs,
+    choose,
+    errors_kept,
+    errors_shown,
+    finding,
+    is_upload,
+    job_card,
+    job_command,
+    may_be_seen,
+    show_kept_error,
+    theme,
+)
+from dashboard.uploads import let_go_of_others
+from fer_core import limits
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
+from fer_core.inference.batch import RESULTS_FOLDER
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.frames import SUFFIXES, VideoLimits, look_at_video
 from fer_core.inference.served import ServedModel
@@ -38,6 +55,7 @@ _PLAYED: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4", ".webm": "webm", 
 """What browsers can play."""
 
 _JOB, _AT, _REFUSED, _UPLOAD = "video", "video_at", "video_refused", "upload"
+_UPLOADS_KEPT = "video_uploads_kept"
 
 
 def show_video(model: ServedModel, detector: DetectorChoice, threshold: float) -> None:
@@ -48,7 +66,10 @@ def show_video(model: ServedModel, detector: DetectorChoice, threshold: float) -
         detector: Name of the face detector.
         threshold: Top probability below which a face is uncertain.
     """
-    jobs = {job.name: job for job in all_jobs() if job.kind == KIND and _may_be_seen(job)}
+    every_job = [job for job in all_jobs() if job.kind == KIND]
+    for job in every_job:
+        _sweep(job)
+    jobs = {job.name: job for job in every_job if may_be_seen(job)}
     upload = _form(model, detector, threshold, busy=any(job.state().alive for job in jobs.values()))
     if not jobs:
         st.caption(
@@ -62,23 +83,46 @@ def show_video(model: ServedModel, detector: DetectorChoice, threshold: float) -
         job_card(job)
     if state.alive:
         return
-    _forget_upload(job)
-    folder = Path(job.status().result.get("folder", job.folder / "results"))
-    if not (folder / FRAMES_FILE).is_file():
-        return  # the card has said why
-    with errors_shown():
-        summary = VideoSummary.read(folder)
-        finding(summary.told())
-        _results(job, folder, summary, upload)
-        st.download_button(
-            "Download CSV",
-            (folder / FRAMES_FILE).read_bytes,
-            file_name="expressions-by-time.csv",
-            mime="text/csv",
-            type="primary",
-            icon=":material/download:",
-            on_click="ignore",
+    folder = Path(job.status().result.get("folder", job.folder / RESULTS_FOLDER))
+    whole = (folder / FRAMES_FILE).is_file()  # if not, the card has said why
+    if whole:
+        with errors_shown():
+            summary = VideoSummary.read(folder)
+            finding(summary.told())
+            _results(job, folder, summary, upload)
+    with st.container(horizontal=True):
+        if whole:
+            _download(folder)
+        if folder.parent == job.folder:  # others are where somebody wanted them
+            _deletion(job)
+
+
+def _download(folder: Path) -> None:
+    st.download_button(
+        "Download CSV",
+        (folder / FRAMES_FILE).read_bytes,
+        file_name="expressions-by-time.csv",
+        mime="text/csv",
+        type="primary",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _deletion(job: Job) -> None:
+    with st.popover("Delete results", icon=":material/delete:"):
+        st.markdown(
+            "The table, the summary and the pictures of faces go for good. A video that was named by its path stays."
         )
+        st.button("Delete them", icon=":material/delete:", key=f"delete-{job.name}", on_click=_delete, args=(job,))
+
+
+def _delete(job: Job) -> None:
+    with errors_kept(_REFUSED):
+        supervisor.delete(job)
+        caching.forget_video_tables()
+        st.session_state.pop(_JOB, None)
+        st.query_params.pop(_JOB, None)
 
 
 def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: bool) -> UploadedFile | None:
@@ -87,6 +131,11 @@ def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: 
         f"A video of up to {most} MB; {VideoLimits().told()}",
         type=sorted(suffix[1:] for suffix in SUFFIXES),
         key="video_file",
+    )
+    let_go_of_others([upload] if upload else [], _UPLOADS_KEPT)
+    st.caption(
+        "An upload lies on the disk of the machine that runs this page until it is read; what was found, with a small "
+        "picture of each face, until you delete it."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         path = st.text_input(
@@ -116,8 +165,7 @@ def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: 
             on_click=_start,
             args=(upload, path, options),
         )
-    if refused := st.session_state.pop(_REFUSED, None):
-        show_error(refused)
+    show_kept_error(_REFUSED)
     if path:
         with st.popover("Copy as command", icon=":material/terminal:"):
             st.code(job_command(["predict", path, "--out", "results", *options]), language="bash", wrap_lines=True)
@@ -125,13 +173,18 @@ def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: 
 
 
 def _start(upload: UploadedFile | None, path: str, options: list[str]) -> None:
-    try:
+    with errors_kept(_REFUSED):
+        _check_room()
         name = _start_upload(upload, options) if upload else _start_path(path, options)
-    except FerError as error:
-        st.session_state[_REFUSED] = str(error)
-        return
-    st.session_state[_JOB] = st.query_params[_JOB] = name
-    st.session_state[_AT] = 0.0
+        st.session_state[_JOB] = st.query_params[_JOB] = name
+        st.session_state[_AT] = 0.0
+
+
+def _check_room() -> None:
+    """Raises FerError where as many videos are being read, for all visitors together, as may be."""
+    if sum(job.kind == KIND and job.state().alive for job in all_jobs()) >= limits.VIDEO_JOBS:
+        many = "one video" if limits.VIDEO_JOBS == 1 else f"{limits.VIDEO_JOBS} videos"
+        raise FerError(f"This machine reads {many} at a time and is at it for somebody. Try again in a while.")
 
 
 def _start_path(path: str, options: list[str]) -> str:
@@ -151,16 +204,20 @@ def _start_upload(upload: UploadedFile, options: list[str]) -> str:
     place = space.jobs / name / f"{_UPLOAD}{suffix if suffix in SUFFIXES else '.mp4'}"
     arguments = ["predict", str(place), *options, "--name", name]
     job = Job.create(space.jobs, KIND, name, arguments)
-    try:
+
+    def write() -> None:
         with place.open("wb") as file:
             upload.seek(0)
             shutil.copyfileobj(upload, file)
         look_at_video(place)
-        supervisor.start(job, arguments)
+
+    try:
+        supervisor.start(job, arguments, prepare=write)  # as it counts as starting, nobody sweeps it away
     except BaseException:
+        place.unlink(missing_ok=True)  # on a full disk, this makes room for the rest
         job.discard()
         raise
-    st.session_state.setdefault("video_own", {})[name] = upload.file_id
+    st.session_state.setdefault(OWN_VIDEOS, {})[name] = upload.file_id
     return name
 
 
@@ -168,20 +225,14 @@ def _source(job: Job) -> Path:
     return Path(job.spec().arguments[1])
 
 
-def _is_upload(job: Job) -> bool:
-    return _source(job).parent == job.folder
-
-
-def _may_be_seen(job: Job) -> bool:
-    """An upload is shown to who uploaded it, and to who has the link."""
-    own = st.session_state.get("video_own", {})
-    return not _is_upload(job) or job.name in own or job.name == st.query_params.get(_JOB)
-
-
-def _forget_upload(job: Job) -> None:
-    """The worker deletes it at its end; one that crashed could not."""
-    if _is_upload(job):
-        _source(job).unlink(missing_ok=True)
+def _sweep(job: Job) -> None:
+    """Deletes an upload whose job has ended: the worker does so itself, unless it was killed."""
+    if job.state().alive or not is_upload(job):
+        return
+    upload = job.folder / _source(job).name
+    if upload.exists() and (lock := job.take_lock()) is not None:  # or else it has begun just now
+        upload.unlink(missing_ok=True)
+        os.close(lock)
 
 
 @st.fragment  # a click runs this alone, not the page
@@ -248,8 +299,8 @@ def _player(job: Job, upload: UploadedFile | None, at: float) -> None:
     kind = _PLAYED.get(source.suffix.lower())
     if kind is None:
         st.caption(f"Browsers do not play {source.suffix or 'such'} files: convert it to MP4 to see it here.")
-    elif _is_upload(job):
-        if upload is not None and st.session_state.get("video_own", {}).get(job.name) == upload.file_id:
+    elif is_upload(job):
+        if upload is not None and st.session_state.get(OWN_VIDEOS, {}).get(job.name) == upload.file_id:
             st.video(upload, f"video/{kind}", start_time=at, alt="The video that was read")
         else:
             st.caption("The upload was deleted when reading ended. Upload it again to see it beside the timeline.")

@@ -60,3 +60,6 @@ UPLOAD_PICTURES: Final = _whole("FER_MAX_UPLOAD_PICTURES", 200)
 
 UPLOAD_SECONDS: Final = _whole("FER_MAX_UPLOAD_SECONDS", 120)
 """How long a page may read uploads at a stretch; what takes longer is a job."""
+
+VIDEO_JOBS: Final = _whole("FER_MAX_VIDEO_JOBS", max(1, (os.cpu_count() or 1) // 2))
+"""Videos that are read at a time for all visitors together: each keeps two cores busy, one decodes for the other."""

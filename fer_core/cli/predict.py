@@ -209,7 +209,8 @@ def _print(wish: Wish, as_json: bool) -> None:
     if as_json:
         print_json(documents)
     if interrupted:
-        raise Stopped(f"Interrupted after {counts.pictures:,} of {total:,} pictures; what was found in them is above.")
+        pictures = f" after {counts.pictures:,} of {total:,} pictures" if total else ""
+        raise Stopped(f"Interrupted{pictures}; what was found until then is above.")
     _end(counts)
     if any(document["error"] is not None for document in documents):
         raise typer.Exit(1)

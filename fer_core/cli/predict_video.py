@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from fer_core.cli.console import note, print_json, progress_bar, start_detached
-from fer_core.errors import FerError
+from fer_core.errors import FerError, Stopped
 from fer_core.inference.batch import RESULTS_FOLDER, new_folder
 from fer_core.inference.video import KIND, VideoOptions, read_video_into, video_document
 from fer_core.inference.video_results import VideoSummary, clock
@@ -29,16 +33,24 @@ def read_videos(wish: Wish, predictor: Predictor, detector: Detector, as_json: b
 
     Yields:
         A document for each; without its frames where they were printed as a summary.
+
+    Raises:
+        Stopped: Ctrl-C, after what was read until then was printed.
+        KeyboardInterrupt: Ctrl-C, after what was read until then was yielded.
     """
     options = VideoOptions(wish.every, wish.threshold)
     for path in wish.videos:
         with progress_bar() as bar:
             if as_json:
-                yield video_document(path, predictor, detector, options, bar)
+                with _interruption_noted() as interrupted:
+                    found = video_document(path, predictor, detector, options, bar, interrupted)
+                yield found
+                if interrupted():
+                    raise KeyboardInterrupt
                 continue
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory() as folder, _interruption_noted() as interrupted:
                 try:
-                    summary = read_video_into(path, Path(folder), predictor, detector, options, bar)
+                    summary = read_video_into(path, Path(folder), predictor, detector, options, bar, interrupted)
                 except FerError as error:
                     note(str(error))
                     yield {"path": printable(str(path)), "error": str(error)}
@@ -46,6 +58,25 @@ def read_videos(wish: Wish, predictor: Predictor, detector: Detector, as_json: b
         typer.echo(f"{printable(str(path))}: {summary.told()}")
         _print_faces(summary)
         yield {"path": printable(str(path)), "error": summary.note}
+        if summary.stopped:
+            raise Stopped("Interrupted; what was read until then is above.")
+
+
+@contextmanager
+def _interruption_noted() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether Ctrl-C was pressed; only the second one interrupts."""
+    pressed = Event()
+
+    def note_it(signum: int, frame: FrameType | None) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    before = signal.signal(signal.SIGINT, note_it)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _print_faces(summary: VideoSummary) -> None:

@@ -172,12 +172,13 @@ def video_document(
     detector: Detector,
     options: VideoOptions | None = None,
     progress: Progress = silent,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """A video as ``predict --json`` tells it: one document that holds every frame, so not for videos of hours.
 
     Returns:
         ``{path, faces: [], frames: [{time, faces: [{track, box, score, emotion, ...}]}], error}``;
-        after an error the frames before it are there.
+        after an error, or when ``stopped`` says so, the frames before it are there.
     """
     frames: list[dict[str, Any]] = []
     error = None
@@ -187,6 +188,9 @@ def video_document(
             faces = [{"track": tracked.track, **face_document(tracked.face)} for tracked in frame.faces]
             frames.append({"time": round(frame.time, 3), "faces": faces})
             progress("Reading the video", frame.number + 1, max(total, frame.number + 1) if total else 0)
+            if stopped():
+                error = f"Stopped at {clock(frame.time)}."
+                break
     except Stopped:
         raise
     except FerError as reason:

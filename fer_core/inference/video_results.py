@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,8 @@ COLUMNS: Final = (
 )
 """Of ``frames.csv``: seconds, number of the frame, number of the face; box in pixels; smoothed probabilities, and what
 the model said of this frame alone. A frame without a face has one row with only time and frame."""
+
+_LAST: Final = "raw_neutral"  # of the columns that every face has
 
 
 class FaceSummary(BaseModel):
@@ -147,19 +149,27 @@ class VideoSummary(BaseModel):
 
 
 def read_frames_table(folder: Path) -> pd.DataFrame:
-    """``frames.csv`` with the columns of ``COLUMNS``; a line torn by a crash is left out.
+    """What a timeline needs of ``frames.csv``, in a quarter of its memory; a line torn by a crash is left out.
+
+    Returns:
+        ``time`` in seconds, ``frame``, ``face`` (missing in a frame without one), ``emotion``, ``uncertain`` and each
+        ``p_<emotion>``.
 
     Raises:
         FerError: It is missing or damaged.
     """
     import pandas as pd
 
+    probabilities = [f"p_{emotion}" for emotion in EMOTIONS]
+    kept = ["time", "frame", "face", "emotion", "uncertain", *probabilities]
+    words: Any = dict.fromkeys(("emotion", "uncertain"), "category")
+    numbers: Any = dict.fromkeys((*probabilities, _LAST), "float32")
     try:
-        table = pd.read_csv(folder / FRAMES_FILE, on_bad_lines="skip", dtype={"uncertain": "str", "emotion": "str"})
+        table = pd.read_csv(folder / FRAMES_FILE, on_bad_lines="skip", usecols=[*kept, _LAST], dtype=words | numbers)
     except (OSError, ValueError):
         raise FerError(f"{folder / FRAMES_FILE}: missing or damaged. Read the video again.") from None
-    whole = table["face"].isna() | table["raw_neutral"].notna()
-    table = table[whole].astype({"face": "Int64"})
+    whole = table["face"].isna() | table[_LAST].notna()
+    table = table.loc[whole, kept].astype({"frame": "int32", "face": "Int32"})
     table["uncertain"] = table["uncertain"] == "True"
     return table
 
@@ -183,7 +193,7 @@ def over_time(table: pd.DataFrame, seconds: float, threshold: float, bins: int =
     # A time on the border of two bins, up to rounding, belongs to the later one.
     seen = seen.assign(bin=((seen["time"] + 1e-3) // width).astype(int))
     binned = seen.groupby(["face", "bin"])[probabilities].mean().reset_index()
-    values = binned[probabilities].to_numpy()
+    values = binned[probabilities].to_numpy(float).round(4)  # as exact as the file: 0.7 is not below 0.7
     binned["start"], binned["end"] = binned["bin"] * width, (binned["bin"] + 1) * width
     binned["emotion"] = [EMOTIONS[top] for top in values.argmax(axis=1)] if len(binned) else []
     binned["uncertain"] = values.max(axis=1, initial=0) < threshold

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -37,10 +38,15 @@ def launch(parent: Path, kind: str, name: str, arguments: list[str]) -> Job:
     return job
 
 
-def start(job: Job, arguments: list[str]) -> None:
+def start(job: Job, arguments: list[str], prepare: Callable[[], object] = lambda: None) -> None:
     """Starts a worker for an existing job; it outlives this process and its terminal.
 
     The lock is taken here and handed to the child, so there is no moment at which the job looks dead.
+
+    Args:
+        job: Which.
+        arguments: The command line, without the interpreter.
+        prepare: Is done first, while the job counts as starting already; what it raises is raised.
 
     Raises:
         JobError: A worker is at it.
@@ -52,6 +58,7 @@ def start(job: Job, arguments: list[str]) -> None:
         (job.folder / "stop").unlink(missing_ok=True)
         now = time.time()
         job.write_status(JobStatus(state="starting", phase="Starting worker", started=now, updated=now))
+        prepare()
         root = str(Path(fer_core.__file__).parents[1])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, JOB_FOLDER: str(job.folder), JOB_LOCK: str(lock), "PYTHONPATH": path}
@@ -71,6 +78,21 @@ def start(job: Job, arguments: list[str]) -> None:
         os.close(lock)  # the child's copy keeps the lock
     # Reaps the child when it ends while we live; nothing depends on it.
     threading.Thread(target=process.wait, name=f"reap-{job.name}", daemon=True).start()
+
+
+def delete(job: Job) -> None:
+    """Deletes a job that has ended, with all that is in its folder.
+
+    Raises:
+        JobError: A worker is at it.
+    """
+    lock = job.take_lock()
+    if lock is None:
+        raise JobError(f"{job.name} is running and cannot be deleted. Stop it first, or wait for its end.")
+    try:
+        job.discard()
+    finally:
+        os.close(lock)
 
 
 def request_stop(job: Job, wish: StopWish = StopWish.KEEP_ALL) -> None:

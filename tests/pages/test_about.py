@@ -95,6 +95,7 @@ def test_where_it_must_not_be_used_and_what_leaves_the_machine(workspace):
     text = text_of(open_page("about", model="bright", about="Use and privacy"))
     for words in ("Only of brightness.", "Article 5(1)(f)", "may be unlawful", "nothing is uploaded", "NASA"):
         assert words in text
+    assert "uploaded video lies on this machine's disk until it is read" in text
     assert "usage statistics are off" in text
     assert "does not ask for updates" in text
 

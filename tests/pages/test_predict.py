@@ -1,5 +1,6 @@
 """The Predict page as Streamlit runs it: uploads of all kinds, and folders as jobs."""
 
+import errno
 import io
 import zipfile
 
@@ -252,6 +253,19 @@ def test_labelled_folders_lead_to_a_score(workspace, album):
     assert "bright on album, test: 100.0%" in text_of(app)
 
 
+def test_a_score_that_cannot_be_started_is_told(workspace, album, monkeypatch):
+    read_folder(album)
+    finished(list_jobs(workspace.jobs)[0])
+    app = open_page("predict", model="bright", predict="Folder")
+    monkeypatch.setattr(supervisor, "launch", disk_full)
+    press(app, "Score against the folder names")
+    assert "the disk is full" in app.error[0].value
+
+
+def disk_full(*args, **options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_folders_without_labels_offer_no_score(workspace, album):
     (album / "happy").rename(album / "monday")
     (album / "sad").rename(album / "tuesday")
@@ -262,7 +276,7 @@ def test_folders_without_labels_offer_no_score(workspace, album):
     assert "Score against the folder names" not in [button.label for button in app.button]
 
 
-@pytest.mark.parametrize("path", ["/no/such/folder", "~nobody/x", "![x](https://evil.example/p.png)"])
+@pytest.mark.parametrize("path", ["/no/such/folder", "~nobody/x", "![x](https://evil.example/p.png)", "/" + "a" * 300])
 def test_a_wrong_path_is_told_and_starts_nothing(workspace, path):
     app = read_folder(path)
     assert path in text_of(app)

@@ -355,6 +355,20 @@ def test_a_table_torn_by_a_crash_is_read_without_its_last_line(tmp_path, still, 
         VideoSummary.read(tmp_path)
 
 
+def test_a_long_table_is_small_in_memory_and_as_exact_as_the_file(tmp_path):
+    probabilities = ",".join(["0.05"] * 3 + ["0.7", "0.05", "0.05", "0.05"])  # happy
+    rows = "".join(
+        f"{n / 25},{n},1,0,0,9,9,happy,False,{probabilities},{probabilities},\n{n / 25},{n},,,,,,,,{',' * 14}\n"
+        for n in range(5000)
+    )
+    (tmp_path / "frames.csv").write_text(",".join(COLUMNS) + "\n" + rows)
+    table = read_frames_table(tmp_path)
+    assert table.memory_usage(deep=True).sum() / len(table) < 60  # bytes; float64 and text would take 190
+    binned = over_time(table, 200, threshold=0.7)
+    assert set(binned["emotion"]) == {"happy"}
+    assert not binned["uncertain"].any()
+
+
 def test_json_has_the_promised_keys(still, predictor, haar):
     document = video_document(still, predictor, haar)
     assert list(document) == ["path", "faces", "frames", "error"]

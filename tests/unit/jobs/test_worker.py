@@ -271,3 +271,25 @@ def test_a_silent_job_is_told_of_in_the_terminal(tmp_path, counting):
     status.updated -= 400
     job.write_status(JobStatus(**status.model_dump()))
     assert "No sign of life for" in describe(job)["message"]
+
+
+def test_a_job_is_deleted_only_after_its_end(tmp_path):
+    job = Job.create(tmp_path, "data", "one", [])
+    lock = job.take_lock()
+    with pytest.raises(JobError, match="is running and cannot be deleted"):
+        supervisor.delete(job)
+    os.close(lock)
+    supervisor.delete(job)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_done_before_the_worker_starts_is_part_of_the_job(tmp_path):
+    job = Job.create(tmp_path, "data", "one", [])
+
+    def prepare():
+        assert job.state() is JobState.STARTING
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        supervisor.start(job, [], prepare)
+    assert not job.lock_held()
