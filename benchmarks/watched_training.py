@@ -15,15 +15,15 @@ from benchmarks import inputs
 from benchmarks.measure import ROOT, Figure, Summary, arguments, machine, note, ratios, report
 from benchmarks.watched import WatchedServer
 
-STEPS = 40
-"""Of an epoch: some seconds on two cores, in which the page refreshes itself several times."""
+STEPS = 160
+"""Of an epoch: about twenty seconds on two cores, so that what opening the page takes does not count for much."""
 
 VALIDATION = 256
 """Images to validate on. Validation is no part of the figures."""
 
 
 def main() -> None:
-    options = arguments(__doc__, data=inputs.DATASET_HELP, repeats=6).parse_args()
+    options = arguments(__doc__, data=inputs.DATASET_HELP, repeats=4).parse_args()
     on = machine()
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
