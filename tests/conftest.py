@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# The webcam's encryption crashes when it is loaded after TensorFlow, which brings a cryptography of its own. No process
+# of ours holds both, since the server loads no training framework; a test session does.
+import pylibsrtp  # noqa: F401
 import pytest
 
 ROOT = Path(__file__).parents[1]
