@@ -8,11 +8,12 @@ import cv2
 import streamlit as st
 
 from dashboard import caching, drawings
-from dashboard.components import show_error, theme
+from dashboard.components import errors_shown, show_error, theme
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.draw import draw_faces, encode_jpeg
+from fer_core.inference.explain import heat_map, overlay
 from fer_core.inference.faces import default_detector
 from fer_core.inference.images import FaceResult, PictureResult, sample_photograph
 from fer_core.inference.served import ServedModel
@@ -20,6 +21,7 @@ from fer_core.preprocessing import decode
 
 MAX_SHOWN = 12
 HERO_HEIGHT = 340
+HEAT_SIDE = 240
 DEMO_DATASET = "demo"
 
 
@@ -36,8 +38,8 @@ def sample(model: ServedModel | None) -> tuple[bytes, str, DetectorChoice]:
     return sample_photograph().read_bytes(), "astronaut.png", DetectorChoice(default_detector())
 
 
-def show_reading(data: bytes, result: PictureResult) -> None:
-    """The picture with numbered boxes, and its faces."""
+def show_reading(data: bytes, result: PictureResult, model: ServedModel | None = None) -> None:
+    """The picture with numbered boxes, and its faces; with the model, each can be explained."""
     if result.error:
         show_error(result.error)
         return
@@ -55,16 +57,39 @@ def show_reading(data: bytes, result: PictureResult) -> None:
                 icon=":material/search_off:",
             )
         for number, face in enumerate(result.faces[:MAX_SHOWN], start=1):
-            _face(number, face)
+            _face(number, face, model)
         if len(result.faces) > MAX_SHOWN:
             st.caption(f"{len(result.faces) - MAX_SHOWN} more faces are in the table.")
 
 
-def _face(number: int, face: FaceResult) -> None:
+def _face(number: int, face: FaceResult, model: ServedModel | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.image(drawings.face(face.crop, 64), width=64, alt=f"Face {number} as the model sees it")
         st.markdown(face_words(number, face, "  \n"))
+        if model is not None and caching.predictor(model.path).explains:
+            st.space("stretch")
+            _explain(number, face, model)
     face_bars(face)
+
+
+@st.fragment
+def _explain(number: int, face: FaceResult, model: ServedModel) -> None:
+    """On demand, where the model looked: for what it said, or for any other expression."""
+    popover = st.popover("Explain", icon=":material/visibility:", key=f"explain-{number}", on_change="rerun")
+    if not popover.open:
+        return
+    with popover, errors_shown():
+        emotion = st.selectbox(
+            "What speaks for", EMOTIONS, index=EMOTIONS.index(face.emotion), key=f"explain-{number}-{face.emotion}"
+        )
+        heat = heat_map(caching.predictor(model.path), face.crop, emotion)
+        st.image(
+            overlay(face.crop, heat, HEAT_SIDE), width=HEAT_SIDE, alt=f"What speaks for {emotion} in face {number}"
+        )
+        if heat.any():
+            st.caption("Gray: nothing. Violet to yellow: some to most. It shows where the model looked, not why.")
+        else:
+            st.caption(f"Nothing in this face speaks for {emotion}.")
 
 
 def face_words(number: int, face: FaceResult, between: str = " ") -> str:

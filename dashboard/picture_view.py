@@ -41,7 +41,7 @@ def show_pictures(model: ServedModel, detector: DetectorChoice, threshold: float
         st.caption(f"Nothing uploaded yet: this is {name}.")
         with st.spinner("Reading"):
             result = read(data, name, model, fitting, threshold)
-        show_reading(data, result)
+        show_reading(data, result, model)
         return
     with errors_shown():
         uploaded = read_uploads(files, model, detector, threshold)
@@ -57,7 +57,7 @@ def show_pictures(model: ServedModel, detector: DetectorChoice, threshold: float
         shown = pictures[place]
         if len(pictures) > 1 and not shown.result.error:
             st.caption(plain(f"Picture {place + 1} · {shown.result.path}"))
-        show_reading(shown.data(), shown.result)
+        show_reading(shown.data(), shown.result, model)
         _footer(pictures, model, detector, threshold)
 
 

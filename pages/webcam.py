@@ -60,4 +60,4 @@ if is_secure(address) and not playing:
         photo = st.camera_input("Photo", label_visibility="collapsed", width=480)
         if photo:
             answer = read(photo.getvalue(), "photo", model, detector, threshold)
-            show_reading(photo.getvalue(), answer)
+            show_reading(photo.getvalue(), answer, model)

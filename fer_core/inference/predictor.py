@@ -87,24 +87,56 @@ class Predictor:
         Raises:
             ModelError: The images have another shape, or the model fails or answers with something else.
         """
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.input_shape:
-            raise ModelError(
-                f"{self.name} reads uint8 images of {_times(self.input_shape)}, "
-                f"not {images.dtype} of {_times(images.shape[1:])}. Bring them to its size first."
-            )
+        self._check(images)
         result = np.empty((len(images), len(EMOTIONS)), np.float32)
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             result[start : start + len(batch)] = self._answer(batch)
         return result
 
-    def _answer(self, batch: Pixels) -> NDArray[np.float32]:
+    @property
+    def explains(self) -> bool:
+        """Whether the model also answers with what a heat map is made of; imported ones do not."""
+        return {"features", "gradient"} <= {output.name for output in self._session.get_outputs()}
+
+    def explain(self, images: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What a heat map is made of.
+
+        Args:
+            images: As for ``classify``; few, since all are asked about at once.
+
+        Returns:
+            features: float32 ``[N, h, w, F]``, before global pooling.
+            gradient: float32 ``[N, 7, F]``, of each logit by the pooled features.
+
+        Raises:
+            ModelError: The model has no such outputs, or see ``classify``.
+        """
+        self._check(images)
+        if not self.explains:
+            raise ModelError(f"{self.name}: this model gives probabilities alone, so there is no heat map for it.")
+        features, gradient = self._run(["features", "gradient"], images)
+        if not (np.isfinite(features).all() and np.isfinite(gradient).all()):
+            raise ModelError(f"{self.name}: the model answered with what are no numbers. Export it again.")
+        return features, gradient
+
+    def _check(self, images: Pixels) -> None:
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.input_shape:
+            raise ModelError(
+                f"{self.name} reads uint8 images of {_times(self.input_shape)}, "
+                f"not {images.dtype} of {_times(images.shape[1:])}. Bring them to its size first."
+            )
+
+    def _run(self, outputs: list[str], batch: Pixels) -> list[NDArray[np.float32]]:
         try:
-            (answer,) = self._session.run(["probabilities"], {self._input.name: np.ascontiguousarray(batch)})
+            answers = self._session.run(outputs, {self._input.name: np.ascontiguousarray(batch)})
         except Exception as error:  # as above
             reason = str(error).splitlines()[0][:200]
             raise ModelError(f"{self.name}: the model failed ({reason}). Export it again.") from error
-        values = np.asarray(answer)
+        return [np.asarray(answer) for answer in answers]
+
+    def _answer(self, batch: Pixels) -> NDArray[np.float32]:
+        (values,) = self._run(["probabilities"], batch)
         if values.shape != (len(batch), len(EMOTIONS)) or not np.isfinite(values).all():
             raise ModelError(
                 f"{self.name}: the model answered with {_times(values.shape)} values, or not all numbers; "
