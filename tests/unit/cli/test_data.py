@@ -77,7 +77,7 @@ def test_a_detached_prepare_is_a_job_that_can_be_run_again_from_anywhere(archive
         (["prepare", "ARCHIVE", "again=ARCHIVE", "again=ARCHIVE", "--out", "x"], "Two sources are named"),
         (["balance", "nothing", "--out", "x"], "No prepared dataset"),
         (["prepare", "ARCHIVE", "--out", "~nouser/x"], "no home folder of that user"),
-        (["prepare", "ARCHIVE", "--out", "./x\udcff"], "no UTF-8 text"),
+        (["prepare", "ARCHIVE", "--out", "./x\udcff"], "not plain text"),
         (["audit", "~nouser/x"], "no home folder of that user"),
         (["balance", "x", "--out", "y", "--target", "99999999999999"], "1000000"),
         (["balance", "x", "--out", "y", "--cap", "99999999999999"], "1000000"),
