@@ -13,12 +13,14 @@ run: $(VENV)/.runtime
 
 test: $(VENV)/.dev lint
 	tests/ensure_chromium.sh
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/pages
-	$(BIN)/python -m pytest tests/browser --timeout=1800
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/pages
+	$(BIN)/python -m pytest -m "not slow" tests/browser --timeout=1800
 
 # Also with the other backends of Keras, each in an environment without TensorFlow; PyTorch's (`make .venv-torch/.ready`)
 # is large and only used where it is there.
 test-full: test .venv-jax/.ready
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests/unit tests/pages
+	$(BIN)/python -m pytest -m slow tests/browser --timeout=1800
 	$(BIN)/python -m pytest tests/full --timeout=1800
 
 # Measures, and fails for no time. FER_REAL_DATA names the folder with the two real archives.

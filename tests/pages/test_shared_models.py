@@ -42,6 +42,7 @@ def test_a_model_that_was_written_anew_is_opened_anew(tmp_path):
     assert visit(file).input_shape == (24, 24, 1)
 
 
+@pytest.mark.slow
 def test_who_tries_many_models_keeps_few_in_memory(tmp_path):
     opened = [weakref.ref(visit(write_brightness_model(tmp_path / f"{n}.onnx"))) for n in range(5)]
     gc.collect()

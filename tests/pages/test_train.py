@@ -227,6 +227,7 @@ def test_a_time_that_may_be_shorter_says_so(workspace, squares):
     assert button(open_page("train"), "Measure again")
 
 
+@pytest.mark.slow
 def test_measuring_is_a_job_whose_end_fills_the_card(workspace, squares):
     app = open_page("train")
     app.button(key="measure-compact").click().run()

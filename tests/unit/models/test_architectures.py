@@ -198,6 +198,7 @@ def test_mixed_precision_gives_float32_logits_and_leaves_the_global_policy(polic
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.slow
 def test_a_saved_network_opens_in_a_fresh_process(tmp_path):
     model = build((20, 20, 1), "efficientnetv2b0", side=40, pixels="imagenet-caffe", head="attention 16, dropout 0.3")
     images = pictures((20, 20, 1))

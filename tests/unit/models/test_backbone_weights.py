@@ -38,6 +38,7 @@ def efficient():
     return backbone("EfficientNetV2B0", 1, include_preprocessing=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "name", "suffix"),
     [

@@ -148,6 +148,7 @@ def save(model, file, compiled=False):
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "suffix", "compiled", "shape", "scale"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )

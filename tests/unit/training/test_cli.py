@@ -138,6 +138,7 @@ def test_of_several_seeds_none_is_begun_where_one_name_is_taken(workspace, tiny,
         assert [folder.name for folder in workspace.runs.iterdir()] == ["mine-seed2"]
 
 
+@pytest.mark.slow
 def test_runs_train_in_the_order_of_their_start(workspace, tiny, fer):
     workspace.root.mkdir(exist_ok=True)
     device = take_lock(workspace.device_lock)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fer_core
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job
@@ -21,6 +23,7 @@ def train(*arguments):
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_two_devices_share_batches_and_leave_one_model(workspace, tiny):
     result = train("tiny", "--name=two", *(f"--set={setting}" for setting in SETTINGS))
     assert result.returncode == 0, result.stderr

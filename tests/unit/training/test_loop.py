@@ -196,6 +196,7 @@ def test_settings_changed_after_the_start_are_noticed(workspace, tiny):
         train(workspace, tiny, "seed=1")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_whose_settings_were_hashed_as_a_whole(workspace, tiny):
     run = train(workspace, tiny)
     later = ("published", "made_for_gpu", "devices", "tensorboard", "mlflow")  # settings that there were not yet

@@ -160,6 +160,7 @@ def test_a_phase_that_stops_early_counts_as_long_as_it_was(workspace, tiny):
     assert run.progress.share == 1
 
 
+@pytest.mark.slow
 def test_the_next_phase_begins_with_the_best_epoch_where_it_should(workspace, tiny):
     """The first phase ruins the network after its first epoch; what the second begins with shows in its first."""
     ruined = {}
@@ -185,6 +186,7 @@ def test_averages_are_what_is_scored_and_kept(workspace, tiny):
     assert sum(same) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_a_mixed_precision_run_leaves_a_float32_model(workspace, tiny, precision):
     import keras

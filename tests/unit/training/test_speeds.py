@@ -123,6 +123,7 @@ def test_a_run_leaves_what_the_next_ones_time_follows_from(workspace, tiny, capf
     assert found.memory > 10**8
 
 
+@pytest.mark.slow
 def test_a_gpu_that_the_framework_cannot_use_hides_nothing(workspace, tiny, tmp_path, monkeypatch, capfd):
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
