@@ -24,6 +24,7 @@ from fer_core.inference.served import ServedModel
 from fer_core.inference.table import document, faces_table
 
 TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "zip"]
+MOST_ERRORS = 3
 SHEET = 24
 """Pictures of one contact sheet, in six columns."""
 
@@ -58,7 +59,16 @@ def show_pictures(model: ServedModel, detector: DetectorChoice, threshold: float
         if len(pictures) > 1 and not shown.result.error:
             st.caption(plain(f"Picture {place + 1} · {shown.result.path}"))
         show_reading(shown.data(), shown.result, model)
+        _unreadable([picture.result.error for picture in pictures if picture.result.error and picture is not shown])
         _footer(pictures, model, detector, threshold)
+
+
+def _unreadable(errors: Sequence[str]) -> None:
+    """Why pictures other than the one shown could not be read; the table tells of all."""
+    for error in errors[:MOST_ERRORS]:
+        show_error(error)
+    if len(errors) > MOST_ERRORS:
+        st.caption(f"{len(errors) - MOST_ERRORS:,} more could not be read: see the table.")
 
 
 def _uploader() -> list[UploadedFile]:

@@ -121,5 +121,5 @@ def test_from_archives_to_a_prediction(page, server, archives, tmp_path):
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
     table = download.value.path().read_text().splitlines()
-    assert table[0].startswith("path,face,x,y,width,height,emotion,uncertain,p_angry")
+    assert table[0].startswith("path,face,x,y,width,height,emotion,uncertain,unreliable,p_angry")
     assert any(line.startswith("crop.png,1,0,0,48,48,") for line in table)
