@@ -66,6 +66,7 @@ def test_a_click_on_the_sheet_shows_that_picture(visitor):
     expect(page.get_by_text("Picture 3 · 3.png")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_uploads_are_let_go(visitor, server):
     """Five times 45 MB of uploads do not add up in the server."""
     padding = bytes(45 * 2**20)
