@@ -131,10 +131,22 @@ def open_every_page(page: Page, server: WatchedServer) -> list[str]:
     links.first.wait_for()
     names = [text.splitlines()[-1] for text in links.all_inner_texts()]  # an icon's name stands before
     for number, name in enumerate(names):
-        links.nth(number).click()
-        page.get_by_test_id("stMain").get_by_role("heading", name=name, exact=True).wait_for()
+        _follow(page, number, name)
         page.locator(_DONE).wait_for()
     return names
+
+
+def _follow(page: Page, number: int, name: str) -> None:
+    """Clicks a link of the sidebar until its page is there: a component that mounts at the same moment, as the camera's
+    does, asks the server for its own page once more, and the click is lost."""
+    from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
+
+    heading = page.get_by_test_id("stMain").get_by_role("heading", name=name, exact=True)
+    for patience in (5_000, 5_000, None):
+        page.get_by_test_id("stSidebarNavLink").nth(number).click()
+        with contextlib.suppress(*([PlaywrightTimeoutError] if patience else [])):
+            heading.wait_for(timeout=patience)
+            return
 
 
 def _main() -> None:

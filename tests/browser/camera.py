@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import psutil
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.browser.conftest import start_chromium
 
@@ -71,6 +72,18 @@ def start(page: Page, server):
     inside.get_by_role("button", name="Start camera").click()
     expect(page.get_by_text("Camera on")).to_be_visible()
     return inside
+
+
+def follow(page: Page, name):
+    """Clicks a link of the sidebar until its page is there: the component can ask for its own page at the same moment,
+    and the click is lost."""
+    heading = page.get_by_role("heading", name=name, exact=True)
+    for _ in range(3):
+        page.get_by_role("link", name=name).click()
+        with contextlib.suppress(PlaywrightTimeoutError):
+            heading.wait_for(timeout=10_000)
+            return
+    expect(heading).to_be_visible()
 
 
 def choose_detector(page: Page, name):

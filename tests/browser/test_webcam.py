@@ -17,7 +17,7 @@ from fer_core.inference.faces import load_detector
 from fer_core.inference.images import read_faces, sample_photograph
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.served import default_model
-from tests.browser.camera import around, camera, component, open_webcam, start, streams, wait_until
+from tests.browser.camera import around, camera, component, follow, open_webcam, start, streams, wait_until
 from tests.unit.served_models import write_brightness_model
 
 
@@ -60,10 +60,9 @@ def test_the_label_reaches_the_page_again_and_again(browser, server, bundled, fa
         expect(page.get_by_alt_text("The largest face over the last 60 seconds")).to_be_visible()
 
         for _ in range(2):  # to another page and back
-            page.get_by_role("link", name="About").click()
-            expect(page.get_by_role("heading", name="About", exact=True)).to_be_visible()
+            follow(page, "About")
             wait_until(lambda: not streams(server))
-            page.get_by_role("link", name="Webcam").click()
+            follow(page, "Webcam")
             expect(page.get_by_text("Camera off")).to_be_visible()
             component(page).get_by_role("button", name="Start camera").click()
             expect(page.get_by_text(words)).to_be_visible()
