@@ -1,4 +1,4 @@
-"""How faces are looked for: a few controls that all views of pictures share."""
+"""How faces are looked for, and when one is uncertain: controls that all views of pictures share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import streamlit as st
 from fer_core.inference import yunet
 from fer_core.inference.detector_options import DetectorChoice, DetectorOptions
 from fer_core.inference.faces import DETECTORS, default_detector
+from fer_core.inference.images import UNCERTAIN_BELOW
 
 
 def choose_detector() -> DetectorChoice:
@@ -57,3 +58,17 @@ def choose_detector() -> DetectorChoice:
         disabled=name == "none",
     )
     return DetectorChoice(name, DetectorOptions(int(smallest), score, margin))
+
+
+def choose_threshold() -> float:
+    """Top probability below which a face is uncertain; the choice stays when the page is left."""
+    return st.slider(
+        "Uncertain below",
+        0.0,
+        1.0,
+        UNCERTAIN_BELOW,
+        0.05,
+        help="A face whose highest probability is lower is marked uncertain.",
+        key="threshold",
+        persist_state="session",
+    )

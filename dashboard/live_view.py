@@ -11,12 +11,11 @@ import streamlit as st
 
 from dashboard import caching, drawings
 from dashboard.components import errors_shown, model_picker, show_error, theme
-from dashboard.detector_choice import choose_detector
+from dashboard.detector_choice import choose_detector, choose_threshold
 from dashboard.faces import face_bars, face_words, model_caveat
 from fer_core import limits
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.faces import default_detector
-from fer_core.inference.images import UNCERTAIN_BELOW
 from fer_core.inference.live import HISTORY, LiveReader, LiveView
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.inference.tracking import SMOOTHING, TrackedFace
@@ -57,16 +56,7 @@ def choices(reader: LiveReader) -> tuple[ServedModel | None, DetectorChoice, flo
                 key="webcam-smoothing",
                 persist_state="session",
             )
-            threshold = st.slider(
-                "Uncertain below",
-                0.0,
-                1.0,
-                UNCERTAIN_BELOW,
-                0.05,
-                help="A face whose highest probability is lower is marked uncertain.",
-                key="threshold",
-                persist_state="session",
-            )
+            threshold = choose_threshold()
             every = st.slider(
                 "Look for faces in every … frame",
                 1,

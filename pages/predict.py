@@ -3,13 +3,12 @@
 import streamlit as st
 
 from dashboard.components import model_picker, page_link
-from dashboard.detector_choice import choose_detector
+from dashboard.detector_choice import choose_detector, choose_threshold
 from dashboard.faces import model_caveat
 from dashboard.folder_view import show_folder
 from dashboard.model_upload import add_model, choose_added
 from dashboard.picture_view import show_pictures
 from dashboard.video_view import show_video
-from fer_core.inference.images import UNCERTAIN_BELOW
 from fer_core.inference.served import list_models
 from fer_core.workspace import Workspace
 
@@ -20,16 +19,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     model = model_picker(prefer=next((model.name for model in list_models(Workspace.default()) if model.bundled), None))
     with st.popover("Detector", icon=":material/tune:"):
         detector = choose_detector()
-        threshold = st.slider(
-            "Uncertain below",
-            0.0,
-            1.0,
-            UNCERTAIN_BELOW,
-            0.05,
-            help="A face whose highest probability is lower is marked uncertain.",
-            key="threshold",
-            persist_state="session",
-        )
+        threshold = choose_threshold()
     add_model()
 if model is None:
     st.info("There is no model yet. Train one first.", icon=":material/model_training:")

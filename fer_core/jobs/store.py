@@ -160,6 +160,24 @@ class Job:
         """Takes the job's lock and returns the descriptor that holds it, or None if another process has it."""
         return take_lock(self.folder / "lock")
 
+    @contextlib.contextmanager
+    def held(self, done: str) -> Iterator[None]:
+        """Holds the lock, so that no worker starts while the job is changed.
+
+        Args:
+            done: What is done to it, for the message.
+
+        Raises:
+            JobError: A worker is at it.
+        """
+        lock = self.take_lock()
+        if lock is None:
+            raise JobError(f"{self.name} is at work and cannot be {done} now. Stop it first, or wait for its end.")
+        try:
+            yield
+        finally:
+            os.close(lock)
+
     def stop_requested(self) -> bool:
         return (self.folder / "stop").exists()
 

@@ -86,13 +86,8 @@ def delete(job: Job) -> None:
     Raises:
         JobError: A worker is at it.
     """
-    lock = job.take_lock()
-    if lock is None:
-        raise JobError(f"{job.name} is running and cannot be deleted. Stop it first, or wait for its end.")
-    try:
+    with job.held("deleted"):
         job.discard()
-    finally:
-        os.close(lock)
 
 
 def request_stop(job: Job, wish: StopWish = StopWish.KEEP_ALL) -> None:

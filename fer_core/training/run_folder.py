@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -61,7 +60,7 @@ def rename(space: Workspace, name: str, new: str) -> Job:
     """
     job = _find(space, name)
     folder = job.folder.with_name(check_name(new, "run"))
-    with _held(job, "renamed"):
+    with job.held("renamed"):
         if folder.exists():
             raise JobError(f"There is a run named {new!r} already. Choose another name.")
         check_unused(new, space)
@@ -97,7 +96,7 @@ def delete(space: Workspace, name: str) -> int:
         JobError: There is no such run, or it is at work.
     """
     job = _find(space, name)
-    with _held(job, "deleted"):
+    with job.held("deleted"):
         freed = disk_use(job.folder).total
         was_baseline = baseline(space) == job.name
         job.discard()
@@ -128,7 +127,7 @@ def free_checkpoints(space: Workspace, name: str) -> int:
         JobError: There is no such run, it is at work, or it is not finished: it could then not go on.
     """
     job = _find(space, name)
-    with _held(job, "freed of its checkpoints"):
+    with job.held("freed of its checkpoints"):
         if job.state() is not JobState.DONE:
             raise JobError(f"{job.name} is not finished, and goes on from its checkpoints. Resume it, or delete it.")
         if not is_whole(job):
@@ -195,19 +194,3 @@ def _find(space: Workspace, name: str) -> Job:
     if job.folder.parent != space.runs or job.kind not in (KIND, ""):
         raise JobError(f"{name} is not a training run of this workspace ({space.root}).")
     return job
-
-
-@contextlib.contextmanager
-def _held(job: Job, done: str) -> Iterator[None]:
-    """Holds a run's lock, so that no worker starts meanwhile.
-
-    Raises:
-        JobError: A worker is at it.
-    """
-    lock = job.take_lock()
-    if lock is None:
-        raise JobError(f"{job.name} is at work and cannot be {done} now. Stop it first, or wait for its end.")
-    try:
-        yield
-    finally:
-        os.close(lock)

@@ -276,7 +276,7 @@ def test_a_silent_job_is_told_of_in_the_terminal(tmp_path, counting):
 def test_a_job_is_deleted_only_after_its_end(tmp_path):
     job = Job.create(tmp_path, "data", "one", [])
     lock = job.take_lock()
-    with pytest.raises(JobError, match="is running and cannot be deleted"):
+    with pytest.raises(JobError, match="is at work and cannot be deleted now"):
         supervisor.delete(job)
     os.close(lock)
     supervisor.delete(job)
