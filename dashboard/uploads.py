@@ -18,7 +18,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dashboard import caching
 from fer_core import limits
-from fer_core.errors import FerError
+from fer_core.errors import ImageError
 from fer_core.inference.collect import ZippedPictures
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.faces import Detector
@@ -171,9 +171,9 @@ def _read(picture: Picture, predictor: Predictor, detector: Detector) -> Reading
         return Reading(PictureResult(picture.path, [], picture.error), _blank())
     try:
         image = decode(picture.data, picture.path)
-    except FerError as error:
+        faces = read_faces(image, predictor, detector)
+    except ImageError as error:
         return Reading(PictureResult(picture.path, [], str(error)), _blank())
-    faces = read_faces(image, predictor, detector)
     return Reading(PictureResult(picture.path, faces), _thumbnail(image, faces))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import secrets
 import shutil
 from pathlib import Path
@@ -29,7 +29,7 @@ from dashboard.components import (
 from dashboard.uploads import let_go_of_others
 from fer_core import limits
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import FerError
+from fer_core.errors import FerError, JobError
 from fer_core.inference.batch import RESULTS_FOLDER
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.frames import SUFFIXES, VideoLimits, look_at_video
@@ -39,7 +39,6 @@ from fer_core.inference.video_results import FRAMES_FILE, FaceSummary, VideoSumm
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job
-from fer_core.limits import PLAYED_MB
 from fer_core.workspace import Workspace, expand
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 MOST_SHOWN: Final = 6
 """Faces with a row of their own, those in sight for longest; the CSV file holds all."""
 
-MOST_PLAYED: Final = PLAYED_MB * 2**20
+MOST_PLAYED: Final = limits.PLAYED_MB * 2**20
 """Bytes of a file that is given to the player, which takes it into memory."""
 
 _PLAYED: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4", ".webm": "webm", ".ogv": "ogg"}
@@ -63,7 +62,7 @@ def show_video(model: ServedModel, detector: DetectorChoice, threshold: float) -
 
     Args:
         model: Reads the faces.
-        detector: Name of the face detector.
+        detector: How faces are looked for.
         threshold: Top probability below which a face is uncertain.
     """
     every_job = [job for job in all_jobs() if job.kind == KIND]
@@ -230,9 +229,9 @@ def _sweep(job: Job) -> None:
     if job.state().alive or not is_upload(job):
         return
     upload = job.folder / _source(job).name
-    if upload.exists() and (lock := job.take_lock()) is not None:  # or else it has begun just now
-        upload.unlink(missing_ok=True)
-        os.close(lock)
+    if upload.exists():
+        with contextlib.suppress(JobError), job.held("changed"):  # it may have begun just now
+            upload.unlink(missing_ok=True)
 
 
 @st.fragment  # a click runs this alone, not the page

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import FerError
+from fer_core.errors import FerError, ImageError
 from fer_core.inference.faces import Box, Detector, Face, find_faces
 from fer_core.inference.framing import cut, doubt
 from fer_core.inference.predictor import BATCH, Predictor
@@ -137,6 +137,7 @@ def read_faces(
         Faces from left to right, classified in one batch.
 
     Raises:
+        ImageError: OpenCV cannot look for faces in it.
         ModelError: The model fails.
     """
     return _classify(_see(image, predictor, detector, faces), predictor, threshold)
@@ -144,8 +145,11 @@ def read_faces(
 
 def _see(image: Pixels, predictor: Predictor, detector: Detector, faces: list[Face] | None = None) -> list[_Seen]:
     height, width, channels = predictor.input_shape
-    found = find_faces(image, detector) if faces is None else faces
-    return [_Seen(face, cut(image, face, (height, width), channels), doubt(face)) for face in found]
+    try:
+        found = find_faces(image, detector) if faces is None else faces
+        return [_Seen(face, cut(image, face, (height, width), channels), doubt(face)) for face in found]
+    except cv2.error as error:  # one odd picture must not end the reading of thousands
+        raise ImageError(f"OpenCV cannot look for faces in this picture ({error.err}). Save it anew.") from error
 
 
 def _find(picture: Picture, predictor: Predictor, detector: Detector) -> _Found:
@@ -155,8 +159,6 @@ def _find(picture: Picture, predictor: Predictor, detector: Detector) -> _Found:
         return _Found(picture.path, _see(decode(picture.data, picture.path), predictor, detector))
     except FerError as error:
         return _Found(picture.path, [], str(error))
-    except cv2.error as error:  # one odd picture must not end the reading of thousands
-        return _Found(picture.path, [], f"{picture.path}: OpenCV cannot look for faces in it ({error.err}).")
 
 
 def _classify(faces: list[_Seen], predictor: Predictor, threshold: float) -> list[FaceResult]:

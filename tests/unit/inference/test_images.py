@@ -12,7 +12,8 @@ from PIL import Image
 from fer_core.emotions import EMOTIONS
 from fer_core.inference.faces import Face, load_detector
 from fer_core.inference.images import Picture, read_picture, read_pictures
-from fer_core.inference.predictor import BATCH
+from fer_core.inference.predictor import BATCH, Predictor
+from fer_core.inference.served import default_model
 from fer_core.preprocessing import decode
 from tests.unit.inference.test_faces import FACE, overlap
 from tests.unit.served_models import CENTRES
@@ -213,3 +214,19 @@ def test_two_hundred_faces_in_one_picture(predictor):
     data = cv2.imencode(".png", levels)[1].tobytes()
     faces = read_picture(Picture("crowd", data), predictor, Crowd()).faces
     assert [EMOTIONS.index(face.emotion) for face in faces] == (np.arange(200) % 7).tolist()
+
+
+class Confused:
+    """A detector that OpenCV gives up on."""
+
+    def detect(self, image):
+        raise cv2.error("(-215:Assertion failed) !ssize.empty()")
+
+
+def test_a_picture_that_opencv_gives_up_on_does_not_end_the_reading(workspace):
+    predictor = Predictor.load(default_model(workspace))
+    odd = Picture("odd.png", _encoded(Image.new("RGB", (90, 90)), "PNG"))
+    small = Picture("crop.png", _encoded(Image.new("RGB", (48, 48)), "PNG"))  # no detector looks at a crop
+    first, second = read_pictures([odd, small], predictor, Confused())
+    assert "OpenCV cannot look for faces in this picture" in first.error
+    assert (second.error, len(second.faces)) == (None, 1)
