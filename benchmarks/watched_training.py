@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks import inputs
 from benchmarks.measure import ROOT, Figure, Summary, arguments, machine, note, ratios, report
 from benchmarks.watched import WatchedServer
@@ -20,6 +22,17 @@ STEPS = 160
 
 VALIDATION = 256
 """Images to validate on. Validation is no part of the figures."""
+
+
+def browser_seconds() -> float:
+    """Processor time that Chromium's processes have taken so far."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "chrom" in process.name():
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
 
 
 def main() -> None:
@@ -60,13 +73,15 @@ def main() -> None:
     def turn_the_page(worker: Worker, page: Page, server: WatchedServer, address: str) -> None:
         """Opens or closes the page after every epoch, and takes down what the epoch before came to."""
         emit = worker.emit
-        began = {"time": 0.0, "cpu": 0.0}
+        began = (0.0, 0.0, 0.0)
 
         def emit_and_turn(kind: str, **fields: Any) -> None:
+            nonlocal began
             emit(kind, **fields)
             if kind == "epoch":
                 speeds.append(fields["images_per_second"])
-                busy.append((server.cpu_seconds() - began["cpu"]) / (time.monotonic() - began["time"]))
+                took = time.monotonic() - began[0]
+                busy.append(((server.cpu_seconds() - began[1]) / took, (browser_seconds() - began[2]) / took))
             if kind != "checkpoint":
                 return
             note(f"epoch {len(speeds)} of {config.phases[0].epochs}")
@@ -77,12 +92,12 @@ def main() -> None:
                 page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
             else:
                 page.goto("about:blank")
-            began.update(time=time.monotonic(), cpu=server.cpu_seconds())
+            began = time.monotonic(), server.cpu_seconds(), browser_seconds()
 
         worker.emit = emit_and_turn  # type: ignore[method-assign]
 
     speeds: list[float] = []
-    busy: list[float] = []
+    busy: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         scratch = Path(folder)
         os.environ["FER_WORKSPACE"] = str(scratch / "workspace")
@@ -104,8 +119,11 @@ def main() -> None:
         Figure("training, its page open in Chromium on the same cores", "images/s", Summary.of(watched)),
         Figure("training, no page open", "images/s", Summary.of(alone)),
         Figure("training while it is watched", "x", Summary.of(ratios(watched, alone)), nobody),
-        Figure("server's share of one core, page open", "%", Summary.of([100 * share for share in busy[1::2]])),
-        Figure("server's share of one core, no page open", "%", Summary.of([100 * share for share in busy[2::2]])),
+        *(
+            Figure(f"{who}'s share of one core, {when}", "%", Summary.of([100 * shares[of] for shares in epochs]))
+            for of, who in enumerate(("server", "Chromium"))
+            for when, epochs in (("page open", busy[1::2]), ("no page open", busy[2::2]))
+        ),
     ]
     what = f"compact, batches of {config.phases[0].batch_size}, {STEPS} steps an epoch, on {whole.name}"
     report("watched_training", what, on, figures, as_json=options.json)
