@@ -43,7 +43,8 @@ def _sweep() -> None:
     """
     while True:
         time.sleep(_SWEEP)
-        gc.collect()
+        if any(gc.get_count()[1:]):  # not while nothing happens
+            gc.collect()
 
 
 threading.Thread(target=_sweep, name="memory", daemon=True).start()
