@@ -124,15 +124,33 @@ def dataset_picker(prefer: str | None = None) -> Dataset | None:
     """The dataset that all pages act on, newest first; None if there is none.
 
     Args:
-        prefer: The one to begin with, if there is one of that name and none was chosen yet.
+        prefer: The one to begin with, if there is one of that name and none was chosen yet; otherwise the newest that
+            can be trained on.
     """
     folders = {folder.name: folder for folder in Workspace.default().list_datasets()}
     if not folders:
         return None
+    prefer = prefer or next((name for name, folder in folders.items() if _trainable(folder)), None)
     name = choose("Dataset", sorted(folders, key=lambda name: name != prefer), key="dataset")
     with errors_shown():
         return caching.dataset(folders[name])
     return None
+
+
+def _trainable(folder: Path) -> bool:
+    try:
+        return caching.dataset(folder).info.trainable
+    except (FerError, OSError):
+        return False  # damaged: told where it is chosen
+
+
+def without_train(dataset: Dataset) -> bool:
+    """Whether a dataset has nothing to train on, which is told, with where it is of use."""
+    if dataset.info.trainable:
+        return False
+    finding(f"{dataset.name} has no images to train on: it is for scoring models. Choose another dataset.")
+    page_link("evaluate", "Score a model on it", dataset=dataset.name, split="test")
+    return True
 
 
 def adopt_prepared() -> None:
@@ -236,7 +254,7 @@ def job_card(job: Job) -> None:
                 share = min(1.0, status.done / status.total) if status.total else 0.0
                 st.progress(share, text=_progress_text(status.done, status.total, status.started))
             else:
-                st.markdown(plain(summary(state, status.message, job.log_tail())))
+                st.markdown(plain(summary(state, status.message, job.log_tail(), goes_on=job.kind == KIND)))
 
     card()
 

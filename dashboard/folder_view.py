@@ -26,6 +26,7 @@ from dashboard.components import (
     show_kept_error,
     theme,
 )
+from dashboard.prepare_form import free_name, source_stem
 from fer_core import limits
 from fer_core.errors import FerError
 from fer_core.inference.batch import (
@@ -141,6 +142,18 @@ def _results(job: Job, folder: Path, summary: Summary) -> None:
         st.dataframe(pd.read_csv(folder / FACES_FILE, nrows=ROWS_SHOWN), hide_index=True, placeholder="")
         st.caption(f"The first {ROWS_SHOWN:,} rows at most; the CSV file holds all.")
     _score(job)
+    if folder.parent != job.folder:
+        return  # others are where somebody wanted them
+    with st.popover("Delete results", icon=":material/delete:"):
+        st.markdown("The tables and the pictures with boxes go for good. The pictures that were read stay.")
+        st.button("Delete them", icon=":material/delete:", key=f"delete-{job.name}", on_click=_delete, args=(job,))
+
+
+def _delete(job: Job) -> None:
+    with errors_kept(_REFUSED):
+        supervisor.delete(job)
+        st.session_state.pop(_JOB, None)
+        st.query_params.pop(_JOB, None)
 
 
 def _by_folder(summary: Summary) -> None:
@@ -219,24 +232,31 @@ def _score(job: Job) -> None:
     paths, model = arguments[1:options], arguments[options + 1]
     if len(paths) != 1 or not caching.labelled(Path(paths[0])):
         return
-    command = ["evaluate", model, paths[0]]
+    command = ["evaluate", model, paths[0], "--keep"]
     scoring = newest_job("evaluate")
+    *asked, kept = scoring.spec().arguments if scoring else [""]
+    mine = asked == command
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Score against the folder names",
             icon=":material/grid_on:",
             disabled=bool(scoring and scoring.state().alive),
-            help="The folders are named after expressions. Pictures are taken as face crops, as in a dataset, and a "
-            "look at test images is counted.",
+            help="The folders are named after expressions. Pictures are taken as face crops, as in a dataset, and are "
+            "kept as one, so that Evaluate shows them. A look at test images is counted.",
             on_click=_score_now,
-            args=(command,),
+            args=(command, Path(paths[0])),
         )
-        page_link("evaluate", "Open Evaluate", model=Path(model).parent.name)
-    if scoring and scoring.spec().arguments == command:
+        if mine and Path(kept).is_dir():  # it appears when it is complete
+            page_link(
+                "evaluate", "Open in Evaluate", model=Path(model).parent.name, dataset=Path(kept).name, split="test"
+            )
+    if scoring and mine:
         job_card(scoring)
 
 
-def _score_now(command: list[str]) -> None:
+def _score_now(command: list[str], pictures: Path) -> None:
     space = Workspace.default()
     with errors_kept(_REFUSED):
-        supervisor.launch(space.jobs, "evaluate", space.new_name(space.jobs, "evaluate-source"), command)
+        kept = space.datasets / free_name(source_stem(pictures))
+        name = space.new_name(space.jobs, "evaluate-source")
+        supervisor.launch(space.jobs, "evaluate", name, [*command, str(kept)])

@@ -61,8 +61,7 @@ def choices(reader: LiveReader) -> tuple[ServedModel | None, DetectorChoice, flo
                 "Look for faces in every … frame",
                 1,
                 10,
-                # The cascade takes several times as long as yunet: 30 frames a second want it in every third.
-                1 if default_detector() == "yunet" else 3,
+                default_every(default_detector()),
                 help="More is faster; between these frames, boxes stay where they are.",
                 key="webcam-every",
                 persist_state="session",
@@ -81,13 +80,18 @@ def choices(reader: LiveReader) -> tuple[ServedModel | None, DetectorChoice, flo
     return model, detector, threshold
 
 
+def default_every(detector: str) -> int:
+    """In which frames faces are looked for at first: the cascade takes too long for 30 frames a second in each."""
+    return 4 if detector == "haar" else 1
+
+
 def answers(reader: LiveReader, playing: bool) -> None:
     """The faces of the last frame with their bars, and how fast it goes."""
 
     @st.fragment(run_every=BARS_EVERY if playing else None)
     def part() -> None:
         view = reader.view()
-        with st.container(height=_HEIGHT, border=False, gap="small"):
+        with st.container(height=_HEIGHT if playing else "content", border=False, gap="small"):
             _indicator(reader, view, playing)
             if not playing:
                 return

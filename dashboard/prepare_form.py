@@ -11,6 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dashboard import caching
 from dashboard.components import errors_shown, plain, show_error
+from fer_core.data.config import Policy
 from fer_core.data.layouts import Layout
 from fer_core.data.sources import look_at
 from fer_core.errors import FerError, SourceError
@@ -140,11 +141,16 @@ def source_name(path: Path) -> str:
     return path.parents[1].name if path.parent.name == "versions" else path.name
 
 
+def source_stem(path: Path) -> str:
+    """The same as the name of a dataset."""
+    return _harmless(source_name(path).removesuffix(".zip").removesuffix(".csv"))[:56] or "source"
+
+
 def source_arguments(paths: list[Path]) -> list[str]:
     """``name=path`` for every source, each name once."""
     names: list[str] = []
     for path in paths:
-        stem = _harmless(source_name(path).removesuffix(".zip").removesuffix(".csv"))[:56] or "source"
+        stem = source_stem(path)
         names.append(stem if stem not in names else f"{stem}-{len(names) + 1}")
     return [f"{name}={path}" for name, path in zip(names, paths, strict=True)]
 
@@ -155,9 +161,10 @@ def _settings() -> list[str]:
     with line.popover("Change", icon=":material/tune:"):
         policy = st.selectbox(
             "Policy",
-            ["leak-free", "as-published"],
+            [policy.value for policy in Policy],
             help="leak-free keeps every photograph in one split only. as-published repeats the published recipe, "
-            "whose test photographs are also in train; training on it needs an explicit yes.",
+            "whose test photographs are also in train; training on it needs an explicit yes. evaluation-only is for "
+            "pictures to score models on: all of them, or those that their source calls so, are test.",
             key="prepare_policy",
             persist_state="session",
         )
@@ -172,6 +179,9 @@ def _settings() -> list[str]:
         )
         balance = st.toggle("Balance the training classes", key="prepare_balance", persist_state="session")
         seed = st.number_input("Seed", 0, 2**31 - 1, 42, key="prepare_seed", persist_state="session")
+    if policy == Policy.EVALUATION_ONLY:
+        line.markdown("Evaluation only · no image to train on")
+        return ["--policy", policy]
     line.markdown(
         f"{policy.capitalize()} · {share} % validation · {'balanced' if balance else 'no balancing'} · seed {seed}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.charts import BORDER
@@ -73,7 +74,7 @@ def expression_timeline(
         hovertemplate="%{hovertext}<extra></extra>",
     )  # fmt: skip
     figure.add_vline(x=at, line={"color": INK[theme], "width": 1.5, "dash": "dot"})
-    ticks = [seconds * n / 4 for n in range(5)]
+    ticks = np.arange(0, seconds + 0.01, max(1, round(seconds / 4))).tolist()
     figure.update_xaxes(
         range=[0, seconds], tickvals=ticks, ticktext=[clock(tick) for tick in ticks], gridcolor=BORDER[theme],
         zeroline=False, fixedrange=True,

@@ -14,7 +14,16 @@ import streamlit as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from dashboard.components import dataset_picker, errors_shown, job_command, leak_badge, page_link, plain, show_error
+from dashboard.components import (
+    dataset_picker,
+    errors_shown,
+    job_command,
+    leak_badge,
+    page_link,
+    plain,
+    show_error,
+    without_train,
+)
 from dashboard.preset_cards import estimate_words, preset_cards
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
@@ -80,6 +89,8 @@ def train_form(repeat: str = "") -> None:
             page_link("data", "Go to Data")
             return
         leak_badge(dataset)
+    if without_train(dataset):
+        return
     begin = (_from_run(repeat) if repeat else None) or _from_preset(dataset)
     overrides, seeds = _settings(begin)
     config = None

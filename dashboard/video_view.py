@@ -78,12 +78,12 @@ def show_video(model: ServedModel, detector: DetectorChoice, threshold: float) -
         return
     job = jobs[choose("Video", list(jobs), key=_JOB)] if len(jobs) > 1 else next(iter(jobs.values()))
     state = job.state()
-    if state is not JobState.DONE:
+    folder = Path(job.status().result.get("folder", job.folder / RESULTS_FOLDER))
+    whole = not state.alive and (folder / FRAMES_FILE).is_file()
+    if state is not JobState.DONE and not (whole and state is JobState.STOPPED):  # then the finding says where
         job_card(job)
     if state.alive:
         return
-    folder = Path(job.status().result.get("folder", job.folder / RESULTS_FOLDER))
-    whole = (folder / FRAMES_FILE).is_file()  # if not, the card has said why
     if whole:
         with errors_shown():
             summary = VideoSummary.read(folder)

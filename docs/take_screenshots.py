@@ -18,7 +18,10 @@ import time
 import urllib.request
 from pathlib import Path
 
+import cv2
 from playwright.sync_api import sync_playwright
+
+from fer_core.inference.images import sample_photograph
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -29,6 +32,7 @@ PAGES = {
     "runs": "runs?compare=demo-1&compare=larger-batches",
     "evaluate": "evaluate?true=happy&read=happy",
     "predict": "predict",
+    "webcam": "webcam",
     "about": "about",
 }
 SIZE = {"width": 1366, "height": 900}
@@ -50,7 +54,7 @@ def main() -> None:
         server = subprocess.Popen(command, cwd=ROOT, env=environment)
         try:
             wait_for(f"http://localhost:{port}/_stcore/health")
-            photograph(f"http://localhost:{port}")
+            photograph(f"http://localhost:{port}", film(Path(folder) / "camera.mjpeg"))
         finally:
             server.terminate()
             server.wait()
@@ -64,16 +68,29 @@ def wait_for(url: str) -> None:
     raise SystemExit("The dashboard did not start.")
 
 
-def photograph(url: str) -> None:
+def film(file: Path) -> Path:
+    """What Chromium's camera plays: the sample photograph, standing still."""
+    picture = cv2.imread(str(sample_photograph()))[:384]  # 512 x 384, as a camera's 4:3
+    file.write_bytes(cv2.imencode(".jpg", cv2.resize(picture, (640, 480)))[1].tobytes())
+    return file
+
+
+def photograph(url: str, camera: Path) -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    flags += [f"--use-file-for-fake-video-capture={camera}", "--no-sandbox", "--disable-gpu"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         for theme in ("light", "dark"):
             page = browser.new_context(viewport=SIZE, color_scheme=theme).new_page()
             for name, path in PAGES.items():
                 page.goto(f"{url}/{path}")
                 page.wait_for_selector("h1")
                 page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+                if name == "webcam":
+                    page.frame_locator("iframe[title*=webrtc]").get_by_role("button", name="Start camera").click()
+                    page.get_by_text("Camera on").wait_for()
+                    page.wait_for_timeout(10_000)  # until the lines have something to show
                 page.wait_for_timeout(2500)  # fonts, charts and pictures
                 page.screenshot(path=ROOT / "docs" / "screenshots" / f"{name}-{theme}.png")
         browser.close()

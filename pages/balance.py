@@ -17,6 +17,7 @@ from dashboard.components import (
     page_link,
     plain,
     theme,
+    without_train,
 )
 from dashboard.families import show_family
 from dashboard.sentences import balance_finding
@@ -104,7 +105,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 if dataset is None:
     st.info("Prepare a dataset first.", icon=":material/database:")
     page_link("data", "Go to Data")
-else:
+elif not without_train(dataset):
     with errors_shown():
         before = dataset.info.before_balancing()
         if before and done:

@@ -90,7 +90,10 @@ def show(dataset: Dataset) -> None:
         leak_badge(dataset)
         st.caption(f"{dataset.info.config.get('policy', '')} · {dataset.info.height} x {dataset.info.width} px")
         st.space("stretch")
-        page_link("train", "Train on this dataset", dataset=dataset.name)
+        if dataset.info.trainable:
+            page_link("train", "Train on this dataset", dataset=dataset.name)
+        else:
+            page_link("evaluate", "Score a model on it", dataset=dataset.name, split="test")
     sentence = data_finding(dataset.info)
     finding(sentence)
     scores(dataset)

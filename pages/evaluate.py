@@ -25,6 +25,7 @@ from dashboard.evaluation import (
     matrix_and_faces,
     scores,
 )
+from dashboard.model_upload import add_model, choose_added
 from fer_core.data.dataset import Dataset
 from fer_core.evaluation.predictions import predictions_file
 from fer_core.evaluation.reveals import reveals
@@ -100,6 +101,7 @@ def show(view: View) -> None:
         matrix_and_faces(view)
 
 
+choose_added()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     model = model_picker()
     dataset = dataset_picker(prefer=model.card.dataset.name if model and model.card else None)
@@ -107,6 +109,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         split = st.segmented_control(
             "Split", SPLITS, default=SPLITS[0], required=True, key="split", bind="query-params"
         )
+    add_model()
 if model is None:
     st.info("There is no model yet. Train one first.", icon=":material/model_training:")
     page_link("train", "Go to Train")

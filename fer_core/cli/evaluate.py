@@ -67,16 +67,24 @@ def evaluate(
         EvaluationSplit | None,
         typer.Option(help="Default: validation of a dataset, test of a source. Looking at test is counted."),
     ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Keep a source as a new dataset of this name, nothing of which is trained on: Evaluate then shows "
+            "the pictures behind each figure.",
+        ),
+    ] = None,
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Scores a model: official and leak-free accuracy, by class, with calibration and confusion matrix."""
     space = Workspace.default()
     if detach:
-        plan = _plan(model, source, split, space)
+        plan = _plan(model, source, split, keep, space)
         start_detached(space, KIND, plan.job, plan.arguments, as_json)
         return
-    served, material, report = score(model, source, split)
+    served, material, report = score(model, source, split, keep)
     if as_json:
         about = {"model": served.name, "data": material.name, "split": material.split_name}
         print_json({**about, **report.model_dump(mode="json")})
@@ -91,11 +99,13 @@ class _Plan:
     served: ServedModel
     dataset: Dataset | None
     split: EvaluationSplit
+    keep: Path | None
     job: str
     arguments: list[str]
 
 
-def _plan(model: str, source: str, split: EvaluationSplit | None, space: Workspace) -> _Plan:
+def _plan(model: str, source: str, split: EvaluationSplit | None, keep: str | None, space: Workspace) -> _Plan:
+    from fer_core.data.dataset import check_free
     from fer_core.inference.served import find_model
 
     served = find_model(model, space)
@@ -103,11 +113,20 @@ def _plan(model: str, source: str, split: EvaluationSplit | None, space: Workspa
     split = split or (EvaluationSplit.VALIDATION if dataset else EvaluationSplit.TEST)
     place = str(dataset.folder) if dataset else absolute_source(source)
     arguments = ["evaluate", str(served.path), place, "--split", split.value]
-    return _Plan(served, dataset, split, space.new_name(space.jobs, f"evaluate-{split.value}"), arguments)
+    folder = None
+    if keep is not None:
+        if dataset is not None:
+            raise FerError(f"{dataset.name} is a dataset already: leave --keep out.")
+        if split is not EvaluationSplit.TEST:
+            raise FerError("What is kept is a test split: leave --split out, or keep nothing.")
+        folder = space.new_dataset(keep)
+        check_free(folder)
+        arguments += ["--keep", str(folder)]
+    return _Plan(served, dataset, split, folder, space.new_name(space.jobs, f"evaluate-{split.value}"), arguments)
 
 
 def score(
-    model: str, source: str, split: EvaluationSplit | None = None
+    model: str, source: str, split: EvaluationSplit | None = None, keep: str | None = None
 ) -> tuple[ServedModel, Material, EvaluationReport]:
     """Scores a model as a job, with a progress bar, and keeps what it says of a dataset.
 
@@ -115,9 +134,10 @@ def score(
         model: A run, an ``.onnx`` file or a bundled model.
         source: A prepared dataset, or pictures in class folders.
         split: Of ``source``; None for validation of a dataset, test of a source. A look at test is counted.
+        keep: Name of a new dataset that a source is kept as.
 
     Raises:
-        FerError: The model or the pictures cannot be read.
+        FerError: The model or the pictures cannot be read, or there is such a dataset already.
     """
     from fer_core.evaluation.leaks import seen_in_training
     from fer_core.evaluation.predictions import Origin
@@ -125,12 +145,13 @@ def score(
     from fer_core.inference.predictor import Predictor
 
     space = Workspace.default()
-    plan = _plan(model, source, split, space)
+    plan = _plan(model, source, split, keep, space)
     served = plan.served
     with progress_bar() as bar, work(space.jobs, KIND, plan.job, plan.arguments, listener=bar) as worker:
         worker("Loading the model", 0, 0)
         predictor = Predictor.load(served)
-        material = _read(source, plan.split, plan.dataset, predictor.input_shape, worker)
+        dataset = plan.dataset or (_kept(source, plan.keep, predictor.input_shape, worker) if plan.keep else None)
+        material = _read(source, plan.split, dataset, predictor.input_shape, worker)
         probabilities = _classify(predictor, material.split, worker)
         worker("Looking for photographs seen in training", 0, 0)
         training = _training_dataset(served, plan.dataset, space)
@@ -147,6 +168,19 @@ def score(
         told = f"{plan.split.value}: {_with_interval(report.accuracy, report.ci95)}"
         worker.say(f"{served.name} on {material.name}, {told}.")
     return served, material, report
+
+
+def _kept(source: str, folder: Path, shape: tuple[int, int, int], progress: Progress) -> Dataset:
+    """A source as a dataset of the model's size that is all test."""
+    from fer_core.data.config import Policy, PrepareConfig
+    from fer_core.data.prepare import prepare
+
+    if shape[0] != shape[1]:
+        raise FerError(
+            f"The model reads pictures of {shape[1]} x {shape[0]}; only square ones can be kept. Leave --keep out."
+        )
+    config = PrepareConfig(policy=Policy.EVALUATION_ONLY, size=shape[0], color=shape[2] == 3)
+    return prepare([source], folder, config, progress)
 
 
 def _read(

@@ -38,7 +38,8 @@ def describe(job: Job) -> dict[str, object]:
         "phase": status.phase,
         "done": status.done,
         "total": status.total,
-        "message": silence(state, status.updated, time.time()) or summary(state, status.message, job.log_tail()),
+        "message": silence(state, status.updated, time.time())
+        or summary(state, status.message, job.log_tail(), goes_on=job.kind == KIND),
         "folder": str(job.folder),
     }
 

@@ -18,6 +18,8 @@ class Policy(StrEnum):
     """No photograph of validation or test, in any form."""
     AS_PUBLISHED = "as-published"
     """Everything, as published pipelines do: a dataset that is contaminated on purpose."""
+    EVALUATION_ONLY = "evaluation-only"
+    """Nothing to train on: every picture, or those that its source calls test, is test."""
 
 
 class Recipe(StrEnum):
@@ -59,7 +61,8 @@ class PrepareConfig(BaseModel):
     policy: Policy = Field(
         Policy.LEAK_FREE,
         description="leak-free: no photograph of validation or test is in train. "
-        "as-published: everything, as published pipelines do; marked as contaminated.",
+        "as-published: everything, as published pipelines do; marked as contaminated. "
+        "evaluation-only: nothing to train on; all pictures are test, or those that their source calls so.",
     )
     val_fraction: float = Field(
         0.25, gt=0, lt=1, description="Share of FER2013's train images that becomes validation."

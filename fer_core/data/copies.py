@@ -123,7 +123,7 @@ def _block_means(
     means = means[varied] / norms[varied, None, None]
     left, right = means[:, :, : _BLOCKS // 2], means[:, :, : _BLOCKS // 2 - 1 : -1]
     scale = np.float32(np.sqrt(0.5))
-    shape = (len(varied), -1)
+    shape = (len(varied), _BLOCKS * _BLOCKS // 2)
     return ((left + right) * scale).reshape(shape), ((left - right) * scale).reshape(shape), varied
 
 

@@ -102,6 +102,11 @@ class DatasetInfo(BaseModel):
         """Counts after the last step: what the dataset holds."""
         return self.counts[next(reversed(self.counts))]
 
+    @property
+    def trainable(self) -> bool:
+        """Whether it has images to train on; those of policy evaluation-only have none."""
+        return any(self.final()["train"].values())
+
     def before_balancing(self) -> Counts | None:
         """Counts before train was balanced; None where it was not."""
         steps = list(self.counts)

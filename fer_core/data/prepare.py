@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fer_core.data.audit import audit
 from fer_core.data.balance import balanced
-from fer_core.data.config import PrepareConfig
+from fer_core.data.config import Policy, PrepareConfig
 from fer_core.data.copies import RULE, Pairs
 from fer_core.data.dataset import (
     Dataset,
@@ -70,10 +70,10 @@ def prepare(
     primary = primary_source(opened)
     found = audit(material.table, material.pairs)
     assignment = assign(material.table, material.pairs, primary, config.policy, config.val_fraction, config.seed)
-    if not (assignment.final == "train").any():
+    if config.policy is not Policy.EVALUATION_ONLY and not (assignment.final == "train").any():
         raise SourceError(
             f"{', '.join(source.name for source in opened)}: no image is left for train. "
-            "Add a source that has training images."
+            "Add a source that has training images, or prepare it for evaluation with --policy evaluation-only."
         )
     table = _finished(material.table, assignment)
     fetch = _fetcher(opened, material.table, size, channels)
@@ -95,7 +95,7 @@ def prepare(
         quarantined=material.quarantined,
     )
     rows: dict[str, Rows] = dict(lazy)
-    if config.balance is not None:
+    if config.balance is not None and config.policy is not Policy.EVALUATION_ONLY:
         info, rows["train"] = balanced(info, lazy, config.balance)
     return write_dataset(out, info, rows, _examples(material, assignment, table, fetch), progress)
 

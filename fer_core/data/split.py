@@ -57,6 +57,10 @@ def assign(
     ledger = Ledger(labels)
     ledger.record("read", table["published"].to_numpy(object))
     conflict = conflicting(table, pairs)
+    if policy is Policy.EVALUATION_ONLY:
+        splits, why = _all_test(table)
+        ledger.record("split", splits, why)
+        return Assignment(splits, splits, conflict, ledger)
     first = (table["source"] == primary).to_numpy()
     if policy is Policy.LEAK_FREE:
         splits, why = merge(table, pairs, primary)
@@ -72,6 +76,14 @@ def assign(
         splits, why = _clean(splits, groups, conflict, table["constant"].to_numpy())
         ledger.record("cleaned", splits, why)
     return Assignment(drawn, splits, conflict, ledger)
+
+
+def _all_test(table: pd.DataFrame) -> tuple[Splits, Splits]:
+    """Every row is test; of a source with a test split only that."""
+    test = (table["published"] == "test").to_numpy()
+    elsewhere = ~test & table["source"].isin(table["source"][test]).to_numpy()
+    why = np.where(elsewhere, "its source has a test split", "evaluation only: every picture is test")
+    return np.where(elsewhere, GONE, "test").astype(object), why.astype(object)
 
 
 def conflicting(table: pd.DataFrame, pairs: Pairs) -> NDArray[np.bool_]:

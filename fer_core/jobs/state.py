@@ -93,29 +93,32 @@ def silence(state: JobState, updated: float, now: float) -> str:
     if not state.alive or not updated or quiet < SILENCE_SECONDS:
         return ""
     return (
-        f"No sign of life for {quiet / 60:.0f} min. If that is longer than its work can take, force it to stop, "
-        "then resume: what was saved is kept."
+        f"No sign of life for {quiet / 60:.0f} min. If that is longer than its work can take, force it to stop: "
+        "what was saved is kept."
     )
 
 
-def summary(state: JobState, message: str, log_tail: str) -> str:
+def summary(state: JobState, message: str, log_tail: str, *, goes_on: bool = True) -> str:
     """One sentence about a job that is not running: what happened and what to do next.
 
     Args:
         state: From ``derive``.
         message: The worker's last word.
         log_tail: The end of its log, searched for the reason of a crash.
+        goes_on: Whether such a job can go on from where it was; others are started again.
     """
+    again = "What was saved is kept; resume to go on." if goes_on else "Start it again."
     if state is JobState.CRASHED:
         attempt = log_tail.rpartition(LOG_MARK)[2]
         last = next((line.strip() for line in reversed(attempt.splitlines()) if line.strip()), "")
         if _OUT_OF_MEMORY.search(attempt):
-            return "The worker ran out of memory. Choose a smaller batch, then resume."
+            what = "Choose a smaller batch, then resume." if goes_on else "Close other programs, then start it again."
+            return f"The worker ran out of memory. {what}"
         if "Error" in last:
-            return f"The worker crashed: {last[:200]}. What was saved is kept; resume to go on."
-        return "The worker was killed or the machine went down. What was saved is kept; resume to go on."
+            return f"The worker crashed: {last[:200]}. {again}"
+        return f"The worker was killed or the machine went down. {again}"
     if state is JobState.STOPPED:
-        return message or "Stopped. What was finished is kept; resume to go on."
+        return message or f"Stopped. {again}"
     if state is JobState.FAILED:
         return message or "It failed; the log says why."
     return message

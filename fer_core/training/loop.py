@@ -64,7 +64,7 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
 
     Raises:
         Stopped: The user asked for it; the finished epochs are kept.
-        DatasetError: A split to train or validate on is empty, or the dataset is gone.
+        DatasetError: The dataset is gone.
         JobError: The checkpoints are damaged or of other settings.
         FerError: The loss is no longer a number, or the disk is full.
     """
@@ -80,7 +80,7 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
     state = _agreed(state)
     try:
         worker("Reading dataset", 0, 0)
-        training, validation = _read(dataset, "train"), _read(dataset, "validation")
+        training, validation = dataset.split("train"), dataset.split("validation")
         _check_devices(config, len(training))
         weights = locate(config.weights, config.architecture, worker) if state is None else None
         worker("Compiling", 0, 0)
@@ -374,15 +374,6 @@ def _check_devices(config: RunConfig, images: int) -> None:
                 f"phases.{index}.accumulate: gradients are not accumulated on {devices} devices with TensorFlow. Start "
                 "a new run with a larger batch, --set devices=1, or KERAS_BACKEND=jax."
             )
-
-
-def _read(dataset: Dataset, name: str) -> Split:
-    split = dataset.split(name)
-    if not len(split.labels):
-        raise DatasetError(
-            f"{dataset.name}: the {name} split holds no image, and training needs some. Prepare the dataset again."
-        )
-    return split
 
 
 def _what_is_kept(folder: Path, config: RunConfig, name: str) -> str:

@@ -20,7 +20,7 @@ from typing import IO, Final, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from fer_core.archive import MAX_EXPANSION, unsafe
+from fer_core.archive import MAX_EXPANSION, BoundedZip, unsafe
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError, JobError
 from fer_core.evaluation.predictions import read_predictions
@@ -137,7 +137,7 @@ def import_run(space: Workspace, source: Path | IO[bytes], name: str = "") -> Im
         FerError: The file is no such archive, is damaged or not to be trusted, or the name is taken.
     """
     try:
-        archive = zipfile.ZipFile(source)
+        archive = BoundedZip(source, "This archive")
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         if isinstance(error, FileNotFoundError):
             raise FerError(f"{source}: no such file. Check the path.") from None

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import ConfigError, JobError, LeakError
+from fer_core.errors import ConfigError, DatasetError, JobError, LeakError
 from fer_core.inference.served import CARD_FILE, MODEL_FILE, ModelCard, check_unused
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
@@ -73,9 +73,13 @@ def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) 
     Without initial weights, phases that train only the head are left out: it would learn from noise.
 
     Raises:
+        DatasetError: There is nothing to train on.
         LeakError: Evaluation photographs are in the dataset's training split, and leaks are not allowed.
         ConfigError: No phase is left, or what the run is to be written to is not installed.
     """
+    for split in ("train", "validation"):
+        if not sum(dataset.counts()[split].values()):
+            raise DatasetError(f"{dataset.name} has no {split} images. Choose another dataset.")
     check_leaks(dataset, allow_leaks=allow_leaks)
     check_trackable(config)
     phases = trained_phases(config)

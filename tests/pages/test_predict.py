@@ -251,6 +251,22 @@ def test_labelled_folders_lead_to_a_score(workspace, album):
     finished(list_jobs(workspace.jobs)[0])
     app.run()
     assert "bright on album, test: 100.0%" in text_of(app)
+    evaluate = open_page("evaluate", model="bright", dataset="album", split="test")
+    assert "No picture is read wrongly." in text_of(evaluate)
+    assert "All images · n 5" in [metric.label for metric in evaluate.metric]
+    for page in ("train", "balance"):  # begin with a dataset that can be trained on, and tell that this one cannot
+        assert "album has no images to train on" in text_of(open_page(page, dataset="album"))
+    assert "No photograph is in these sources twice." in text_of(open_page("data", dataset="album"))
+
+
+def test_results_of_a_folder_can_be_deleted(workspace, album):
+    read_folder(album)
+    job = finished(list_jobs(workspace.jobs)[0])
+    app = open_page("predict", model="bright", predict="Folder")
+    press(app, "Delete them")
+    assert not job.folder.exists()
+    assert len(list(album.glob("*/*.png"))) == 6
+    assert "5 faces" not in text_of(app)
 
 
 def test_a_score_that_cannot_be_started_is_told(workspace, album, monkeypatch):

@@ -62,6 +62,10 @@ def test_a_film_of_equal_frames_does_not_give_all_its_pairs():
     assert set(link(400, pairs).tolist()) == {0}
 
 
+def test_pictures_of_one_colour_each_have_no_copies():
+    assert len(find_pairs(np.stack([np.full((48, 48), level, np.uint8) for level in range(3)]), np.arange(3))) == 0
+
+
 def test_fingerprints_recognise_copies():
     view, places = variants()
     prints = fingerprint(view[:1, :, :, None])

@@ -163,6 +163,21 @@ def test_a_source_without_test_gives_one_by_drawing(tmp_path, place):
     assert_ledger_adds_up(dataset.info)
 
 
+def test_for_evaluation_only_every_picture_is_test(tmp_path, place):
+    config = PrepareConfig(policy=Policy.EVALUATION_ONLY)
+    files = {f"{emotion}/{n}.png": png(n, emotion) for emotion in EMOTIONS for n in range(2)}
+    files["sad/again.png"] = files["sad/0.png"]  # what it is scored on is what lies there
+    dataset = prepare([str(make_folder(tmp_path / "plain", files))], place / "plain", config)
+    assert sums(dataset.info)["split"] == {"train": 0, "validation": 0, "test": 15}
+    assert not dataset.info.trainable
+    assert_ledger_adds_up(dataset.info)
+    published = make_zip(tmp_path / "a.zip", class_folders(train=4, test=2))
+    dataset = prepare([str(published)], place / "a", config)
+    assert sums(dataset.info)["split"] == {"train": 0, "validation": 0, "test": 14}
+    assert {path.split("/")[0] for path in dataset.table("test")["path"]} == {"test"}
+    assert_ledger_adds_up(dataset.info)
+
+
 def test_a_published_validation_split_is_kept(tmp_path, place):
     files = class_folders(train=6, test=2)
     files |= {f"val/{emotion}/v.png": png(500, emotion) for emotion in EMOTIONS}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_core.data.dataset import Dataset
 from fer_core.data.demo import draw_demo
 from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.emotions import EMOTIONS
@@ -106,6 +107,36 @@ def test_a_raw_archive_is_exact_where_the_training_dataset_is_in_the_workspace(
     own, err = _evaluate(capfd, "bright", prepared.name, "--split", "test")
     assert raw == own
     assert "looked at 2 times" in err  # the same pictures are the same test
+
+
+def test_a_source_can_be_kept_as_a_dataset_that_the_pages_show(capfd, workspace, run, prepared, archives):
+    raw, _ = _evaluate(capfd, "bright", archives[0])
+    report, err = _evaluate(capfd, "bright", archives[0], "--keep", "album")
+    assert {**report, "leak_free": None} == {**raw, "leak_free": None}
+    assert "looked at 2 times" in err
+    kept = Dataset.open(workspace.datasets / "album")
+    assert kept.counts()["train"] == dict.fromkeys(EMOTIONS, 0)
+    folder = find_model("bright", workspace).results(workspace.evaluations, kept.info.fingerprint)
+    table = read_predictions(predictions_file(folder, "test"))
+    assert (table["label"] == table["predicted"]).mean() == pytest.approx(report["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("on", "options", "message"),
+    [
+        ("source", ["--split", "validation"], "What is kept is a test split"),
+        ("dataset", [], "is a dataset already"),
+        ("source", [], "exists already"),
+    ],
+)
+def test_what_cannot_be_kept_is_one_line(capfd, workspace, run, prepared, archives, on, options, message):
+    (workspace.datasets / "album").mkdir(parents=True)
+    (workspace.datasets / "album" / "dataset.json").write_text("{}")
+    source = archives[0] if on == "source" else prepared.folder
+    code, _, err = call(capfd, "evaluate", "bright", source, "--keep", "album", *options)
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
 
 
 def test_predictions_on_another_dataset_are_kept_apart_from_the_run(

@@ -44,6 +44,14 @@ def test_summary_says_what_happened(state, message, log, expected):
     assert expected in summary(state, message, log)
 
 
+def test_a_job_that_cannot_go_on_is_started_again():
+    for log in ("Reading pictures", "MemoryError", "ValueError: bad shape"):
+        said = summary(JobState.CRASHED, "", log, goes_on=False)
+        assert "tart it again." in said
+        assert "resume" not in said
+    assert summary(JobState.STOPPED, "", "", goes_on=False) == "Stopped. Start it again."
+
+
 @pytest.mark.parametrize(
     ("state", "updated", "expected"),
     [

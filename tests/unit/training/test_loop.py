@@ -149,7 +149,7 @@ def test_small_and_uneven_data(workspace, sizes):
 
 def test_an_empty_validation_split_is_refused(workspace):
     dataset = make_dataset(workspace.datasets / "none", {"train": 14, "test": 7})
-    with pytest.raises(DatasetError, match="the validation split holds no image"):
+    with pytest.raises(DatasetError, match="none has no validation images"):
         train(workspace, dataset)
 
 
