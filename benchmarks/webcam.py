@@ -28,7 +28,7 @@ def main() -> None:
     options = arguments(__doc__, data="Not used: the camera plays the sample photograph.", repeats=5).parse_args()
     on = machine()
 
-    from dashboard.live_view import default_every
+    from fer_core.inference.detector_options import default_every
     from fer_core.inference.faces import DETECTORS, load_detector
     from fer_core.inference.live import LiveReader
     from fer_core.inference.predictor import Predictor

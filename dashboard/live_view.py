@@ -14,7 +14,7 @@ from dashboard.components import errors_shown, model_picker, show_error, theme
 from dashboard.detector_choice import choose_detector, choose_threshold
 from dashboard.faces import face_bars, face_words, model_caveat
 from fer_core import limits
-from fer_core.inference.detector_options import DetectorChoice
+from fer_core.inference.detector_options import DetectorChoice, default_every
 from fer_core.inference.faces import default_detector
 from fer_core.inference.live import HISTORY, LiveReader, LiveView
 from fer_core.inference.served import ServedModel, list_models
@@ -78,11 +78,6 @@ def choices(reader: LiveReader) -> tuple[ServedModel | None, DetectorChoice, flo
         if st.session_state.get("webcam-photo"):
             st.rerun()  # what a photo below was read as is outside this fragment
     return model, detector, threshold
-
-
-def default_every(detector: str) -> int:
-    """In which frames faces are looked for at first: the cascade takes too long for 30 frames a second in each."""
-    return 4 if detector == "haar" else 1
 
 
 def answers(reader: LiveReader, playing: bool) -> None:

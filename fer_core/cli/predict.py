@@ -10,7 +10,7 @@ import typer
 
 from fer_core.cli.console import DetachOption, JsonOption, note, print_json, progress_bar, start_detached
 from fer_core.errors import FerError, Stopped
-from fer_core.inference.detector_options import DetectorChoice, DetectorOptions
+from fer_core.inference.detector_options import DetectorChoice, DetectorOptions, default_every
 from fer_core.jobs.worker import work
 from fer_core.workspace import Workspace, check_name
 
@@ -89,7 +89,10 @@ def predict(
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="A face whose highest probability is lower is marked uncertain.")
     ] = 0.5,
-    every: Annotated[int, typer.Option(min=1, metavar="K", help="Of videos, read every K-th frame.")] = 1,
+    every: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="K", help="Of videos, read every K-th frame. Default: 1, with haar 4."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -125,6 +128,10 @@ def predict(
     if detector is None:
         detector = default_detector()
         note(f"Face detector: {detector}")
+    if every is None:
+        every = default_every(detector)
+        if videos and every > 1:
+            note(f"{detector} is slow, so every {every}th frame of a video is read; --every 1 reads all.")
     if model is None:
         note(f"Model: {served.name}")
     wish = Wish(pictures, videos, served, DetectorChoice(detector, options), threshold, every, annotated, out)

@@ -18,7 +18,7 @@ from tests.unit.inference.test_predict_command import start, wait_for
 from tests.unit.inference.videos import drawn_face, frame_with, write_video
 from tests.unit.served_models import write_brightness_model
 
-HOW = ("--model", "bright", "--detector", "haar")
+HOW = ("--model", "bright", "--detector", "haar", "--every", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +66,14 @@ def test_json_holds_every_frame_and_nothing_else_is_printed(capfd, clips):
     assert list(document) == ["path", "faces", "frames", "error"]
     assert [frame["time"] for frame in document["frames"]] == [0, 0.3, 0.6, 0.9]
     assert {face["emotion"] for frame in document["frames"] for face in frame["faces"]} == {"happy"}
+
+
+@pytest.mark.parametrize(("detector", "times"), [("haar", [0, 0.4, 0.8]), ("none", [n / 10 for n in range(10)])])
+def test_a_slow_detector_reads_fewer_frames_and_says_so(capfd, clips, detector, times):
+    code, out, err = call(capfd, "predict", clips / "happy.mp4", *HOW[:2], "--detector", detector, "--json")
+    assert code == 0
+    assert [frame["time"] for frame in json.loads(out)[0]["frames"]] == times
+    assert ("every 4th frame" in err) == (detector == "haar")
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
@@ -159,7 +167,7 @@ def test_a_detached_job_that_cannot_read_says_why(capfd, workspace, clips):
 )
 def test_a_wrong_call_is_one_line_and_exit_code_two(capfd, workspace, clips, monkeypatch, arguments, message):
     monkeypatch.chdir(clips)
-    code, out, err = call(capfd, "predict", *arguments, *HOW)
+    code, out, err = call(capfd, "predict", *HOW, *arguments)
     assert (code, out) == (2, "")
     assert err.splitlines()[-1].startswith(message)
     assert not workspace.jobs.exists()
