@@ -12,6 +12,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from dashboard import caching
 from dashboard.components import errors_shown, plain, show_error
 from fer_core.data.config import Policy
+from fer_core.data.labels import parse_label
 from fer_core.data.layouts import Layout
 from fer_core.data.sources import look_at
 from fer_core.errors import FerError, SourceError
@@ -35,16 +36,18 @@ def prepare_form() -> None:
     _upload()
     with found:  # above the two, but after them, so that what was just added is listed
         chosen = _found()
-    settings = _settings()
+    settings = None
+    with errors_shown():
+        settings = _settings()
     name = st.text_input("Name of the dataset", value=free_name("faces"), key="prepare_name", max_chars=64)
     start = st.button(
         "Prepare dataset",
         type="primary",
         icon=":material/play_arrow:",
-        disabled=not chosen,
+        disabled=not chosen or settings is None,
         help=None if chosen else "Tick or add at least one archive first.",
     )
-    if start:
+    if start and settings is not None:
         arguments = ["data", "prepare", *source_arguments(chosen), *settings]
         launch_dataset_job("prepare", name.strip(), arguments, "prepare_name")
 
@@ -156,7 +159,11 @@ def source_arguments(paths: list[Path]) -> list[str]:
 
 
 def _settings() -> list[str]:
-    """The settings as command-line options, told in one line."""
+    """The settings as command-line options, told in one line.
+
+    Raises:
+        FerError: A line of labels means nothing.
+    """
     line = st.container(horizontal=True, vertical_alignment="center")
     with line.popover("Change", icon=":material/tune:"):
         policy = st.selectbox(
@@ -179,14 +186,33 @@ def _settings() -> list[str]:
         )
         balance = st.toggle("Balance the training classes", key="prepare_balance", persist_state="session")
         seed = st.number_input("Seed", 0, 2**31 - 1, 42, key="prepare_seed", persist_state="session")
+        size = st.number_input("Size of the pictures, pixels", 16, 512, 48, key="prepare_size", persist_state="session")
+        color = st.toggle("Keep colour", key="prepare_color", persist_state="session")
+        labels = st.text_area(
+            "Labels that are none of the seven",
+            placeholder="contempt=drop\n1=surprise",
+            help="A line for each: the name or number of a class folder, and the expression that it means, or drop.",
+            key="prepare_labels",
+            persist_state="session",
+        )
+    said = [policy.capitalize()]
+    options = ["--policy", policy, "--size", str(size)]
     if policy == Policy.EVALUATION_ONLY:
-        line.markdown("Evaluation only · no image to train on")
-        return ["--policy", policy]
-    line.markdown(
-        f"{policy.capitalize()} · {share} % validation · {'balanced' if balance else 'no balancing'} · seed {seed}"
-    )
-    options = ["--policy", policy, "--val-fraction", str(share / 100), "--seed", str(seed)]
-    return [*options, "--balance"] if balance else options
+        said.append("no image to train on")
+    else:
+        said += [f"{share} % validation", "balanced" if balance else "no balancing", f"seed {seed}"]
+        options += ["--val-fraction", str(share / 100), "--seed", str(seed)] + ["--balance"] * balance
+    if (size, color) != (48, False):
+        said.append(f"{size} x {size} px, {'colour' if color else 'gray'}")
+        options += ["--color"] * color
+    told = [label for text in labels.splitlines() if (label := text.strip())]
+    if told:
+        said.append(f"{len(told)} {'label' if len(told) == 1 else 'labels'} explained")
+    line.markdown(" · ".join(said))
+    for label in told:
+        parse_label(label)
+        options += ["--label", label]
+    return options
 
 
 def free_name(stem: str) -> str:

@@ -25,7 +25,8 @@ from fer_core.workspace import Workspace, expand
 
 if TYPE_CHECKING:
     from fer_core.data.dataset import Dataset
-    from fer_core.data.info import Audit, Counts
+    from fer_core.data.info import Audit, Counts, Quarantined
+    from fer_core.data.labels import LabelMap
 
 app = typer.Typer(help="Prepare, balance and audit datasets.", no_args_is_help=True)
 
@@ -37,6 +38,23 @@ OutOption = Annotated[
     str,
     typer.Option("--out", metavar="DATASET", help="A name in the workspace, or a path. It must not exist yet."),
 ]
+MapOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--map",
+        metavar="FILE",
+        help="YAML of what labels mean that are none of the seven: lines like `contempt: drop` or `1: surprise`, for "
+        "all sources or under a source's name.",
+    ),
+]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label", metavar="LABEL=CLASS", help="One such line: contempt=drop, 1=surprise. As often as needed."
+    ),
+]
+LISTED = 10
+"""Entries that cannot be used, listed one by one."""
 DATASET_HELP = "A name in the workspace, or a path."
 
 
@@ -54,6 +72,8 @@ def prepare_command(
     ] = False,
     size: Annotated[int, typer.Option(min=16, max=512, help=PrepareConfig.model_fields["size"].description)] = 48,
     color: Annotated[bool, typer.Option("--color", help=PrepareConfig.model_fields["color"].description)] = False,
+    map_file: MapOption = None,
+    label: LabelOption = None,
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,11 +92,14 @@ def prepare_command(
         seed=seed,
         size=size,
         color=color,
+        labels=_labels(map_file, label or []),
         balance=BalanceConfig(recipe=default_recipe(policy), seed=seed) if balance_too else None,
     )
     argv = ["data", "prepare", *found, "--out", str(folder), "--policy", policy.value]
     argv += ["--val-fraction", str(val_fraction), "--seed", str(seed), "--size", str(size)]
     argv += ["--balance"] * balance_too + ["--color"] * color
+    argv += ["--map", str(expand(str(map_file)).absolute())] if map_file else []
+    argv += [part for word in label or [] for part in ("--label", word)]
     name = space.new_name(space.jobs, f"prepare-{folder.name}")
     if detach:
         start_detached(space, "prepare", name, argv, as_json)
@@ -140,6 +163,8 @@ def audit_command(
     what: Annotated[
         list[str], typer.Argument(metavar="SOURCE...|DATASET", help="Sources as for prepare, or one dataset.")
     ],
+    map_file: MapOption = None,
+    label: LabelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count copies, conflicting labels and blanks, without making anything."""
@@ -155,10 +180,8 @@ def audit_command(
                 dataset.info.quarantined,
             )
         else:
-            counts, found, left_out = audit_sources(what, (48, 48), 1, bar)
-    _print(counts, found, time.monotonic() - started, as_json)
-    if left_out:
-        note(f"{len(left_out):,} entries cannot be used, for example {left_out[0].path}: {left_out[0].reason}.")
+            counts, found, left_out = audit_sources(what, (48, 48), 1, bar, _labels(map_file, label or []))
+    _print(counts, found, left_out, time.monotonic() - started, as_json)
 
 
 @app.command("demo")
@@ -177,6 +200,13 @@ def demo_command(
     else:
         for path in made:
             typer.echo(path)
+
+
+def _labels(file: Path | None, words: list[str]) -> LabelMap:
+    from fer_core.data.labels import parse_label, read_label_map
+
+    labels = read_label_map(expand(str(file))) if file else {}
+    return labels | dict(map(parse_label, words))
 
 
 def _targets(words: list[str]) -> dict[str, int]:
@@ -220,23 +250,35 @@ def _made(dataset: Dataset) -> str:
 
 
 def _report(dataset: Dataset, started: float, as_json: bool) -> None:
-    _print(dataset.info.counts, dataset.info.audit, time.monotonic() - started, as_json)
+    info = dataset.info
+    _print(info.counts, info.audit, info.quarantined, time.monotonic() - started, as_json)
     if as_json:
         return
-    for change in dataset.info.removed:
+    for change in info.removed:
         typer.echo(f"{change.step:10} {change.split:11} {-change.n:+8,}  {change.why}")
-    if dataset.info.contaminated:
+    if info.contaminated:
         note("Contaminated: evaluation photographs are in train. Training on it needs --allow-leaks.")
-    if left_out := dataset.info.quarantined:
-        note(f"{len(left_out):,} entries cannot be used, for example {left_out[0].path}: {left_out[0].reason}.")
     typer.echo(f"Wrote {dataset.folder}")
 
 
-def _print(counts: dict[str, Counts], audit: Audit, seconds: float, as_json: bool) -> None:
+def _note_left_out(entries: list[Quarantined]) -> None:
+    """What was not understood or cannot be read; whole folders come last in a source's list, and matter most."""
+    if not entries:
+        return
+    note(f"{len(entries):,} {'entry is' if len(entries) == 1 else 'entries are'} left out:")
+    ordered = sorted(entries, key=lambda entry: not entry.path.endswith("/"))
+    for entry in ordered[:LISTED]:
+        note(f"  {entry.path}: {entry.reason}")
+    if len(entries) > LISTED:
+        note(f"  and {len(entries) - LISTED:,} more; --json lists all.")
+
+
+def _print(counts: dict[str, Counts], audit: Audit, left_out: list[Quarantined], seconds: float, as_json: bool) -> None:
     if as_json:
         document: dict[str, Any] = {
             "counts": counts,
             "audit": audit.model_dump(),
+            "left_out": [entry.model_dump() for entry in left_out],
             "seconds": round(seconds, 2),
         }
         print_json(document)
@@ -257,3 +299,4 @@ def _print(counts: dict[str, Counts], audit: Audit, seconds: float, as_json: boo
         )
     for entry in audit.reexports:
         typer.echo(f"{entry.share:.1%} of the photographs of {entry.a} are also in {entry.b}.")
+    _note_left_out(left_out)

@@ -21,6 +21,7 @@ from fer_core.data.info import (
     SourceAudit,
     count,
 )
+from fer_core.data.labels import LabelMap
 from fer_core.data.sources import open_sources
 from fer_core.data.table import Material, identify, picture_labels, read_material
 from fer_core.jobs.progress import Progress, silent
@@ -41,7 +42,11 @@ def audit(table: pd.DataFrame, pairs: Pairs) -> Audit:
 
 
 def audit_sources(
-    specs: Sequence[str], size: tuple[int, int], channels: int, progress: Progress = silent
+    specs: Sequence[str],
+    size: tuple[int, int],
+    channels: int,
+    progress: Progress = silent,
+    labels: LabelMap | None = None,
 ) -> tuple[dict[str, Counts], Audit, list[Quarantined]]:
     """Reads and audits sources.
 
@@ -50,6 +55,7 @@ def audit_sources(
         size: Height and width at which pictures are compared, in pixels.
         channels: 1 (gray) or 3 (RGB).
         progress: Told of reading and searching.
+        labels: What labels mean that are none of the known spellings.
 
     Returns:
         The counts as read, the audit, and what could not be read.
@@ -57,7 +63,7 @@ def audit_sources(
     Raises:
         SourceError: A source cannot be read.
     """
-    material = read_material(open_sources(specs), size, channels, progress)
+    material = read_material(open_sources(specs, labels), size, channels, progress)
     return {"read": _counts(material)}, audit(material.table, material.pairs), material.quarantined
 
 

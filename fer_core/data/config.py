@@ -7,6 +7,8 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
+from fer_core.data.labels import LabelMap
+
 MAX_TARGET: Final = 1_000_000
 """Images of one class: over a hundred times what published recipes ask for, and still a dataset that a disk holds."""
 
@@ -70,4 +72,7 @@ class PrepareConfig(BaseModel):
     seed: int = Field(42, ge=0, description="Decides which photographs are drawn for validation.")
     size: int = Field(48, ge=16, le=512, description="Height and width of the stored pictures, in pixels.")
     color: bool = Field(False, description="Keep colour. FER2013 is gray.")
+    labels: LabelMap = Field(
+        {}, description="What labels mean that are none of the seven: contempt=drop, joy=happy, 1=surprise."
+    )
     balance: BalanceConfig | None = Field(None, description="Balance train at once; see balance.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from fer_core.data.info import Quarantined
-from fer_core.emotions import INDEX, parse_emotion
+from fer_core.data.labels import DROP, Meanings, meaning_of
+from fer_core.emotions import INDEX
 from fer_core.workspace import printable
 
 
@@ -78,6 +80,7 @@ SPLIT_NAMES: Final = {
     "privatetest": "test",
 }
 USAGE_NAMES: Final = {"training": "Training", "publictest": "PublicTest", "privatetest": "PrivateTest"}
+_CLASS_NUMBER: Final = re.compile(r"[0-9]{1,2}")  # a year is none
 _ADJECTIVES: Final = {"angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised"}
 
 
@@ -89,23 +92,39 @@ class Listing:
     names: list[str] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def foreign_numbers(self) -> list[str]:
+        """Class folders that are numbered, but not as FER2013 numbers them: nobody can tell what they mean."""
+        known = {name for entry in self.entries if (name := PurePosixPath(entry.path).parent.name).isdecimal()}
+        unknown = {name for folder in self.unknown if _CLASS_NUMBER.fullmatch(name := PurePosixPath(folder).name)}
+        from_one = known == set("123456")  # six classes, counted from 1
+        return sorted(known | unknown, key=int) if (known and unknown) or from_one else []
 
 
-def sort_names(names: Iterable[str]) -> Listing:
+def sort_names(names: Iterable[str], meanings: Meanings | None = None) -> Listing:
     """Turns file names into entries, in the order of the names: a zip and its unpacked folder give the same.
 
     Pictures in folders that name no emotion are listed by folder, other files and hidden ones are ignored.
+
+    Args:
+        names: Of files, relative to the source.
+        meanings: What folder names mean beyond the known spellings; see ``labels``.
     """
     listing = Listing()
     for name in sorted(names):
         path = PurePosixPath(name)
         if path.name.lower() in _NOISE or any(part.startswith((".", "__MACOSX")) for part in path.parts):
             continue
-        emotion, split = _meaning(path.parts[:-1])
+        emotion, split = _meaning(path.parts[:-1], meanings or {})
         picture = path.suffix.lower() in _PICTURES
         if emotion is None:
             if picture:
                 listing.unknown[printable(str(path.parent))] += 1
+            continue
+        if emotion == DROP:
+            listing.dropped[printable(str(path.parent))] += picture
             continue
         if not picture:
             listing.quarantined.append(Quarantined(path=printable(name), reason="not a picture by its name"))
@@ -121,13 +140,17 @@ def sort_names(names: Iterable[str]) -> Listing:
         )
         for folder, n in listing.unknown.items()
     ]
+    listing.quarantined += [
+        Quarantined(path=f"{folder}/", reason=f"{n} pictures of a label that is to be left out")
+        for folder, n in listing.dropped.items()
+    ]
     return listing
 
 
-def _meaning(folders: Sequence[str]) -> tuple[str | None, str]:
+def _meaning(folders: Sequence[str], meanings: Meanings) -> tuple[str | None, str]:
     """The emotion and the split that a file's folders say; the innermost wins."""
     for depth in range(len(folders) - 1, -1, -1):
-        emotion = parse_emotion(folders[depth])
+        emotion = meaning_of(folders[depth], meanings)
         if emotion is not None:
             splits = [SPLIT_NAMES[part.lower()] for part in folders[:depth] if part.lower() in SPLIT_NAMES]
             return emotion, splits[-1] if splits else ""

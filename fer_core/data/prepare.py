@@ -65,7 +65,7 @@ def prepare(
     config = config or PrepareConfig()
     check_free(out)
     size, channels = (config.size, config.size), 3 if config.color else 1
-    opened = open_sources(sources)
+    opened = open_sources(sources, config.labels)
     material = read_material(opened, size, channels, progress)
     primary = primary_source(opened)
     found = audit(material.table, material.pairs)

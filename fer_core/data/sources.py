@@ -26,11 +26,13 @@ from fer_core.archive import MAX_ENTRY_BYTES, check_expansion, read_entry, unsaf
 from fer_core.data.dataset import Split
 from fer_core.data.decode import decode_pixels, encode_png
 from fer_core.data.info import SPLITS, Quarantined
+from fer_core.data.labels import DROP, LabelMap, Meanings, meaning_of, meanings_for
 from fer_core.data.layouts import (
     SPLIT_NAMES,
     USAGE_NAMES,
     Entry,
     Layout,
+    Listing,
     Source,
     recognise,
     sort_names,
@@ -86,26 +88,28 @@ def parse_spec(spec: str) -> tuple[str, Path]:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", own).strip("-._")[:64] or "source", path
 
 
-def open_source(spec: str) -> Source:
+def open_source(spec: str, labels: LabelMap | None = None) -> Source:
     """Opens a source and lists what is in it; no picture is decoded yet.
 
     Args:
         spec: A path, or ``name=path``.
+        labels: What labels mean that are none of the known spellings.
 
     Raises:
         SourceError: Missing, unreadable, not a known format, damaged, hostile, or without one usable picture.
     """
     name, path = parse_spec(spec)
+    meanings = meanings_for(labels or {}, name)
     try:
         if path.is_dir():
-            source = _open_folder(name, path)
+            source = _open_folder(name, path, meanings)
         elif not path.is_file():  # opening a pipe or device could wait for ever
             raise SourceError(f"{path}: not a regular file. Expected a folder, a .zip or a FER2013 CSV.")
         elif zipfile.is_zipfile(path):
-            source = _open_zip(name, path)
+            source = _open_zip(name, path, meanings)
         elif path.suffix.lower() == ".csv":
             with path.open("rb") as file:
-                source = _open_csv(name, path, path.name, file)
+                source = _open_csv(name, path, path.name, file, meanings)
         else:
             raise SourceError(_why_not(path))
     except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError, zlib.error) as error:
@@ -117,8 +121,12 @@ def open_source(spec: str) -> Source:
     return source
 
 
-def open_sources(specs: Sequence[str]) -> list[Source]:
+def open_sources(specs: Sequence[str], labels: LabelMap | None = None) -> list[Source]:
     """Opens several sources.
+
+    Args:
+        specs: As for ``open_source``.
+        labels: What labels mean that are none of the known spellings; under a source's name those of it alone.
 
     Raises:
         SourceError: As ``open_source``; also two of the same name, or none at all.
@@ -128,7 +136,7 @@ def open_sources(specs: Sequence[str]) -> list[Source]:
     twice = [name for name, n in Counter(parse_spec(spec)[0] for spec in specs).items() if n > 1]
     if twice:
         raise SourceError(f"Two sources are named {twice[0]!r}. Give them names: first=PATH second=PATH.")
-    return [open_source(spec) for spec in specs]
+    return [open_source(spec, labels) for spec in specs]
 
 
 def read_split(spec: str, split: str, size: tuple[int, int], channels: int, progress: Progress = silent) -> Split:
@@ -258,6 +266,14 @@ def _why_not(path: Path) -> str:
     return f"{path}: not a source. Expected a folder, a .zip or a FER2013 CSV."
 
 
+def _check_numbers(path: Path, listing: Listing) -> None:
+    if numbers := listing.foreign_numbers:
+        raise SourceError(
+            f"{path}: class folders are numbered {', '.join(numbers)}, which is not FER2013's order (0 to 6). Say what "
+            "each means, for example --label 1=surprise, or in a file with --map."
+        )
+
+
 # Folders ----------------------------------------
 
 
@@ -274,16 +290,17 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _open_folder(name: str, root: Path) -> Source:
+def _open_folder(name: str, root: Path, meanings: Meanings) -> Source:
     names = list(_walk(root))
-    listing = sort_names(names)
+    listing = sort_names(names, meanings)
+    _check_numbers(root, listing)
     if not listing.entries:
         csvs = (entry for entry in names if entry.lower().endswith(".csv") and (root / entry).is_file())
         for csv_name in sorted(csvs):
             with (root / csv_name).open("rb") as file:
                 if _columns(file):
                     file.seek(0)
-                    return _open_csv(name, root, printable(csv_name), file)
+                    return _open_csv(name, root, printable(csv_name), file, meanings)
     files = [root / entry for entry in listing.names]
     return Source(
         name, root, recognise(listing.entries), listing.entries, listing.quarantined,
@@ -303,7 +320,7 @@ def _read_file(path: Path) -> bytes:
 # Zip archives ----------------------------------------
 
 
-def _open_zip(name: str, path: Path) -> Source:
+def _open_zip(name: str, path: Path, meanings: Meanings) -> Source:
     archive = zipfile.ZipFile(path)
     safe: dict[str, zipfile.ZipInfo] = {}
     refused = []
@@ -314,14 +331,15 @@ def _open_zip(name: str, path: Path) -> Source:
         else:
             refused.append(Quarantined(path=printable(info.orig_filename), reason=reason))
     check_expansion(archive, str(path))
-    listing = sort_names(safe)
+    listing = sort_names(safe, meanings)
+    _check_numbers(path, listing)
     if not listing.entries:
         for csv_name in sorted(entry for entry in safe if entry.lower().endswith(".csv")):
             with archive.open(csv_name) as file:
                 known = _columns(file)
             if known:
                 with archive.open(csv_name) as file:
-                    return _open_csv(name, path, csv_name, file, refused)
+                    return _open_csv(name, path, csv_name, file, meanings, refused)
     infos = [safe[entry] for entry in listing.names]
     return Source(
         name, path, recognise(listing.entries), listing.entries, refused + listing.quarantined,
@@ -364,7 +382,14 @@ def _positions(header: list[str]) -> dict[str, int]:
     return {title.strip().lower(): index for index, title in enumerate(header)}
 
 
-def _open_csv(name: str, path: Path, csv_name: str, file: IO[bytes], quarantined: Sequence[Quarantined] = ()) -> Source:
+def _open_csv(
+    name: str,
+    path: Path,
+    csv_name: str,
+    file: IO[bytes],
+    meanings: Meanings,
+    quarantined: Sequence[Quarantined] = (),
+) -> Source:
     """Reads the pixels of all rows (2.3 kB each) and encodes them as PNG when asked."""
     rows = csv.reader(_lines(file))
     entries: list[Entry] = []
@@ -379,7 +404,7 @@ def _open_csv(name: str, path: Path, csv_name: str, file: IO[bytes], quarantined
             raise SourceError(f"{path}: the CSV's columns are {found}; expected emotion, pixels and Usage.")
         for number, row in enumerate(rows, start=1):
             where = f"{csv_name}#{number}"
-            parsed = _parse_row(row, columns, where)
+            parsed = _parse_row(row, columns, where, meanings)
             if isinstance(parsed, str):
                 failures += 1
                 if failures <= MAX_LISTED:
@@ -394,15 +419,19 @@ def _open_csv(name: str, path: Path, csv_name: str, file: IO[bytes], quarantined
     return Source(name, path, Layout.FER2013_CSV, entries, refused, read=lambda index: encode_png(pictures[index]))
 
 
-def _parse_row(row: list[str], columns: dict[str, int], where: str) -> tuple[Entry, Pixels] | str | None:
+def _parse_row(
+    row: list[str], columns: dict[str, int], where: str, meanings: Meanings
+) -> tuple[Entry, Pixels] | str | None:
     """An entry with its pixels, the reason why there is none, or None for an empty line."""
     if not row:
         return None
     if len(row) <= max(columns[title] for title in ("emotion", "pixels")):
         return f"{len(row)} columns, expected {len(columns)}"
-    emotion = parse_emotion(row[columns["emotion"]])
+    emotion = meaning_of(row[columns["emotion"]], meanings)
     if emotion is None:
         return f"label {row[columns['emotion']].strip()[:20]!r}, expected 0 to 6 or an emotion"
+    if emotion == DROP:
+        return f"label {row[columns['emotion']].strip()[:20]!r} is to be left out"
     usage = row[columns["usage"]].strip() if "usage" in columns and columns["usage"] < len(row) else ""
     if usage and usage.lower() not in SPLIT_NAMES:
         return f"Usage {usage[:20]!r}, expected Training, PublicTest or PrivateTest"

@@ -11,6 +11,7 @@ import pytest
 
 from dashboard.prepare_form import source_arguments
 from fer_core.data.config import Policy
+from fer_core.data.dataset import Dataset
 from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import StopWish
@@ -55,6 +56,25 @@ def test_prepare_starts_a_job_with_the_settings_shown(workspace, archives):
     arguments = job.spec().arguments
     assert arguments[arguments.index("--val-fraction") + 1] == "0.3"
     assert {Path(a).name for a in arguments if a.endswith(".zip")} == {"fer2013.zip", "emotion-detection-fer.zip"}
+
+
+def test_labels_size_and_colour_go_along_and_a_wrong_label_starts_nothing(workspace, archives):
+    app = open_page("data")
+    app.text_area(key="prepare_labels").set_value("contempt=drop\n boredom ").run()
+    assert "'boredom': give a label and what it means" in text_of(app)
+    start = next(button for button in app.button if button.label == "Prepare dataset")
+    assert start.disabled
+    app.text_area(key="prepare_labels").set_value("contempt=drop\nboredom=neutral\n").run()
+    app.number_input(key="prepare_size").set_value(32).run()
+    app.toggle(key="prepare_color").set_value(True).run()
+    app.selectbox(key="prepare_policy").set_value("evaluation-only").run()
+    assert "Evaluation-only · no image to train on · 32 x 32 px, colour · 2 labels explained" in text_of(app)
+    next(button for button in app.button if button.label == "Prepare dataset").click().run()
+    job = next(iter(list_jobs(workspace.jobs)))
+    assert supervisor.wait(job, 120)
+    made = Dataset.open(workspace.datasets / "faces")
+    assert made.info.config["labels"] == {"contempt": "drop", "boredom": "neutral"}
+    assert (made.info.height, made.info.channels, made.info.trainable) == (32, 3, False)
 
 
 def test_paths_are_added_one_after_the_other_and_a_wrong_one_is_told(workspace, drawn):
