@@ -41,7 +41,7 @@ $(VENV)/.runtime: requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements-tensorboard.txt requirements-mlflow.txt $(VENV)/.runtime
+$(VENV)/.dev: requirements-dev.txt requirements-tensorboard.txt requirements-mlflow.txt requirements-kaggle.txt $(VENV)/.runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

@@ -13,6 +13,7 @@ import numpy as np
 import streamlit as st
 
 from fer_core.data.dataset import Dataset
+from fer_core.data.fetch import cache_folder
 from fer_core.data.sources import FoundArchive, find_archives
 from fer_core.errors import FerError
 from fer_core.inference.detector_options import DetectorChoice
@@ -115,7 +116,7 @@ def archives(folders: tuple[Path, ...]) -> list[FoundArchive]:
 
 def archive_folders() -> tuple[Path, ...]:
     """Where archives are looked for: the inbox, the working folder and its ``data``, and Kaggle's cache."""
-    kaggle = (Path.home() / ".cache/kagglehub/datasets").glob("*/*/versions")
+    kaggle = cache_folder().glob("*/*/versions")
     return (Workspace.default().sources, Path.cwd(), Path.cwd() / "data", *sorted(kaggle))
 
 

@@ -10,7 +10,8 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dashboard import caching
-from dashboard.components import errors_shown, plain, show_error
+from dashboard.components import all_jobs, errors_kept, errors_shown, plain, show_error, show_kept_error
+from fer_core.data import fetch
 from fer_core.data.config import Policy
 from fer_core.data.labels import parse_label
 from fer_core.data.layouts import Layout
@@ -20,6 +21,7 @@ from fer_core.jobs import supervisor
 from fer_core.jobs.store import list_jobs
 from fer_core.workspace import Workspace, check_name, expand
 
+_REFUSED = "fetch_refused"
 _LAYOUTS = {
     Layout.FER2013_FOLDERS: "FER2013",
     Layout.FER2013_CSV: "FER2013 CSV",
@@ -34,6 +36,7 @@ def prepare_form() -> None:
     found = st.container()
     _add_path()
     _upload()
+    _fetch()
     with found:  # above the two, but after them, so that what was just added is listed
         chosen = _found()
     settings = None
@@ -113,6 +116,34 @@ def _upload() -> None:
             _store(file)
     if new:
         caching.archives.clear()
+
+
+def _fetch() -> None:
+    """What is downloaded appears among the archives found."""
+    with st.popover("Fetch from Kaggle", icon=":material/cloud_download:"):
+        busy = any(job.kind == "fetch" and job.state().alive for job in all_jobs())
+        for name, handle in fetch.HANDLES.items():
+            st.button(
+                name,
+                icon=":material/download:",
+                disabled=busy or not fetch.installed(),
+                help=f"kaggle.com/datasets/{handle}",
+                key=f"fetch-{name}",
+                on_click=_start_fetch,
+                args=(name,),
+            )
+        st.caption(
+            "Kaggle's terms and those of the data set hold. It is kept in kagglehub's cache."
+            if fetch.installed()
+            else f"It needs kagglehub: `{fetch.INSTALL}`, then start the app again."
+        )
+    show_kept_error(_REFUSED)
+
+
+def _start_fetch(name: str) -> None:
+    space = Workspace.default()
+    with errors_kept(_REFUSED):
+        supervisor.launch(space.jobs, "fetch", space.new_name(space.jobs, f"fetch-{name}"), ["data", "fetch", name])
 
 
 def _store(file: UploadedFile) -> None:

@@ -118,9 +118,10 @@ def show(dataset: Dataset) -> None:
 
 
 adopt_prepared()
-job = newest_job("prepare")
-if job and job.state() is not JobState.DONE:
-    job_card(job)
+for kind in ("fetch", "prepare"):
+    job = newest_job(kind)
+    if job and job.state() is not JobState.DONE:
+        job_card(job)
 dataset = dataset_picker()
 if dataset is None:
     prepare_form()

@@ -184,6 +184,32 @@ def audit_command(
     _print(counts, found, left_out, time.monotonic() - started, as_json)
 
 
+@app.command("fetch")
+def fetch_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="fer2013 or emotion-detection-fer.")],
+    detach: DetachOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Download one of the two Kaggle data sets (needs `pip install -r requirements-kaggle.txt`)."""
+    from fer_core.data.fetch import HANDLES, fetch
+
+    space = Workspace.default()
+    if name not in HANDLES:
+        raise SourceError(f"No data set named {name!r} to fetch. There are {', '.join(HANDLES)}.")
+    argv = ["data", "fetch", name]
+    job = space.new_name(space.jobs, f"fetch-{name}")
+    if detach:
+        start_detached(space, "fetch", job, argv, as_json)
+        return
+    with progress_bar() as bar, work(space.jobs, "fetch", job, argv, listener=bar) as worker:
+        folder = fetch(name, space.sources, worker)
+        worker.say(f"{name} is in {folder}.", source=str(folder))
+    if as_json:
+        print_json({"name": name, "source": f"{name}={folder}"})
+    else:
+        typer.echo(f"{name}={folder}")
+
+
 @app.command("demo")
 def demo_command(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the two archives go.")],

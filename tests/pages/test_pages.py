@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.prepare_form import source_arguments
+from fer_core.data import fetch
 from fer_core.data.config import Policy
 from fer_core.data.dataset import Dataset
 from fer_core.data.prepare import PrepareConfig, prepare
@@ -75,6 +76,18 @@ def test_labels_size_and_colour_go_along_and_a_wrong_label_starts_nothing(worksp
     made = Dataset.open(workspace.datasets / "faces")
     assert made.info.config["labels"] == {"contempt": "drop", "boredom": "neutral"}
     assert (made.info.height, made.info.channels, made.info.trainable) == (32, 3, False)
+
+
+def test_kaggles_data_sets_are_fetched_by_a_job_where_kagglehub_is_there(workspace, monkeypatch):
+    started = []
+    monkeypatch.setattr(supervisor, "launch", lambda *arguments: started.append(arguments[2:]))
+    app = open_page("data")
+    app.button(key="fetch-emotion-detection-fer").click().run()
+    assert started == [("fetch-emotion-detection-fer-1", ["data", "fetch", "emotion-detection-fer"])]
+    monkeypatch.setattr(fetch, "installed", lambda: False)
+    app = open_page("data")
+    assert app.button(key="fetch-fer2013").disabled
+    assert "pip install -r requirements-kaggle.txt" in text_of(app)
 
 
 def test_paths_are_added_one_after_the_other_and_a_wrong_one_is_told(workspace, drawn):
