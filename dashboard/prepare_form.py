@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import streamlit as st
@@ -13,6 +14,7 @@ from dashboard import caching
 from dashboard.components import all_jobs, errors_kept, errors_shown, plain, show_error, show_kept_error
 from fer_core.data import fetch
 from fer_core.data.config import Policy
+from fer_core.data.dataset import Dataset
 from fer_core.data.labels import parse_label
 from fer_core.data.layouts import Layout
 from fer_core.data.sources import look_at
@@ -31,17 +33,25 @@ _LAYOUTS = {
 }
 
 
-def prepare_form() -> None:
-    """Archives found, added by path or uploaded; one line of settings; the primary button."""
+def prepare_form(base: Dataset | None = None) -> None:
+    """Archives found, added by path or uploaded; one line of settings; the primary button.
+
+    Args:
+        base: A dataset whose sources the new one may have, too.
+    """
+    joined = base is not None and st.checkbox(
+        f"Add to the sources of {plain(base.name)}, by its settings; {plain(base.name)} stays as it is",
+        key="prepare_join",
+    )
     found = st.container()
     _add_path()
     _upload()
     _fetch()
     with found:  # above the two, but after them, so that what was just added is listed
-        chosen = _found()
+        chosen = _found([source["path"] for source in base.info.config.get("sources", [])] if base and joined else [])
     settings = None
     with errors_shown():
-        settings = _settings()
+        settings = ["--add-to", str(base.folder)] if base and joined else _settings()
     name = st.text_input("Name of the dataset", value=free_name("faces"), key="prepare_name", max_chars=64)
     start = st.button(
         "Prepare dataset",
@@ -55,10 +65,15 @@ def prepare_form() -> None:
         launch_dataset_job("prepare", name.strip(), arguments, "prepare_name")
 
 
-def _found() -> list[Path]:
+def _found(known: Collection[str]) -> list[Path]:
+    """The archives that are ticked, of those whose paths are not known."""
     archives = [*caching.archives(caching.archive_folders()), *st.session_state.get("prepare_added", {}).values()]
+    archives = [archive for archive in archives if str(archive.path) not in known]
     if not archives:
-        st.caption("No archive found in the inbox, the working folder or Kaggle's cache. Add a path, or upload one.")
+        other = "other " if known else ""
+        st.caption(
+            f"No {other}archive found in the inbox, the working folder or Kaggle's cache. Add a path, or upload one."
+        )
     chosen = []
     for archive in archives:
         images = "" if archive.images is None else f"{archive.images:,} images · "

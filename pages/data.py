@@ -128,4 +128,4 @@ if dataset is None:
 else:
     show(dataset)
     with st.expander("Prepare another dataset", icon=":material/add:"):
-        prepare_form()
+        prepare_form(base=dataset)

@@ -60,8 +60,16 @@ DATASET_HELP = "A name in the workspace, or a path."
 
 @app.command("prepare")
 def prepare_command(
+    context: typer.Context,
     sources: SourcesArgument,
     out: OutOption,
+    add_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Also take the sources of this dataset, and those of its settings that are not given here.",
+        ),
+    ] = None,
     policy: Annotated[Policy, typer.Option(help=PrepareConfig.model_fields["policy"].description)] = Policy.LEAK_FREE,
     val_fraction: Annotated[
         float, typer.Option(min=0.01, max=0.9, help=PrepareConfig.model_fields["val_fraction"].description)
@@ -78,7 +86,7 @@ def prepare_command(
     as_json: JsonOption = False,
 ) -> None:
     """Turn sources into one dataset: read, merge, audit, split."""
-    from fer_core.data.dataset import check_free
+    from fer_core.data.dataset import Dataset, check_free
     from fer_core.data.prepare import prepare
 
     started = time.monotonic()
@@ -95,8 +103,15 @@ def prepare_command(
         labels=_labels(map_file, label or []),
         balance=BalanceConfig(recipe=default_recipe(policy), seed=seed) if balance_too else None,
     )
-    argv = ["data", "prepare", *found, "--out", str(folder), "--policy", policy.value]
-    argv += ["--val-fraction", str(val_fraction), "--seed", str(seed), "--size", str(size)]
+    argv = ["data", "prepare", *found, "--out", str(folder)]
+    if add_to:
+        base = Dataset.open(space.dataset(add_to))
+        argv += ["--add-to", str(base.folder)]
+        found = [*_sources_of(base, found), *found]
+        config = _settings_of(base, config, context)
+    for name in ("policy", "val_fraction", "seed", "size"):
+        if not add_to or _is_given(context, name):
+            argv += [f"--{name.replace('_', '-')}", str(context.params[name])]
     argv += ["--balance"] * balance_too + ["--color"] * color
     argv += ["--map", str(expand(str(map_file)).absolute())] if map_file else []
     argv += [part for word in label or [] for part in ("--label", word)]
@@ -226,6 +241,34 @@ def demo_command(
     else:
         for path in made:
             typer.echo(path)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _sources_of(base: Dataset, added: list[str]) -> list[str]:
+    """The sources that a dataset was made from.
+
+    Raises:
+        SourceError: One of them is added a second time.
+    """
+    kept = [f"{source['name']}={source['path']}" for source in base.info.config.get("sources", [])]
+    paths = {word.partition("=")[2] for word in kept}
+    for word in added:
+        if word.partition("=")[2] in paths:
+            raise SourceError(f"{word.partition('=')[2]}: {base.name} has this source already. Add another.")
+    return kept
+
+
+def _settings_of(base: Dataset, here: PrepareConfig, context: typer.Context) -> PrepareConfig:
+    """A dataset's settings, with those that were given here in their place; its labels and ours hold together."""
+    stored = PrepareConfig.of_dataset(base.info.config)
+    options = {"balance": "balance_too"}
+    given = [name for name in PrepareConfig.model_fields if _is_given(context, options.get(name, name))]
+    changes = {name: getattr(here, name) for name in given}
+    return stored.model_copy(update={**changes, "labels": stored.labels | here.labels})
 
 
 def _labels(file: Path | None, words: list[str]) -> LabelMap:

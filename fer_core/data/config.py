@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
@@ -76,3 +77,8 @@ class PrepareConfig(BaseModel):
         {}, description="What labels mean that are none of the seven: contempt=drop, joy=happy, 1=surprise."
     )
     balance: BalanceConfig | None = Field(None, description="Balance train at once; see balance.")
+
+    @classmethod
+    def of_dataset(cls, stored: Mapping[str, Any]) -> PrepareConfig:
+        """The settings that a dataset was made with, from the ``config`` of its ``dataset.json``."""
+        return cls.model_validate({name: stored[name] for name in cls.model_fields if name in stored})

@@ -14,6 +14,7 @@ from fer_core.data import fetch
 from fer_core.data.config import Policy
 from fer_core.data.dataset import Dataset
 from fer_core.data.prepare import PrepareConfig, prepare
+from fer_core.inference.images import sample_photograph
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import StopWish
 from fer_core.jobs.store import Job, JobStatus, list_jobs
@@ -76,6 +77,22 @@ def test_labels_size_and_colour_go_along_and_a_wrong_label_starts_nothing(worksp
     made = Dataset.open(workspace.datasets / "faces")
     assert made.info.config["labels"] == {"contempt": "drop", "boredom": "neutral"}
     assert (made.info.height, made.info.channels, made.info.trainable) == (32, 3, False)
+
+
+def test_a_source_is_added_to_those_of_the_dataset_shown(workspace, dataset, tmp_path):
+    (tmp_path / "more" / "happy").mkdir(parents=True)
+    shutil.copy(sample_photograph(), tmp_path / "more" / "happy" / "1.png")
+    app = open_page("data")
+    app.text_input(key="prepare_path").set_value(str(tmp_path / "more")).run()
+    app.checkbox(key="prepare_join").check().run()
+    known = [source["path"] for source in dataset.info.config["sources"]]
+    assert not {f"archive-{path}" for path in known} & {box.key for box in app.checkbox}
+    next(button for button in app.button if button.label == "Prepare dataset").click().run()
+    assert not app.exception
+    job = next(iter(list_jobs(workspace.jobs)))
+    assert supervisor.wait(job, 120)
+    made = Dataset.open(Path(job.status().result["dataset"]))
+    assert [source["path"] for source in made.info.config["sources"]] == [*known, str(tmp_path / "more")]
 
 
 def test_kaggles_data_sets_are_fetched_by_a_job_where_kagglehub_is_there(workspace, monkeypatch):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from fer_core.data.dataset import Dataset
 from fer_core.data.prepare import prepare
 from fer_core.emotions import EMOTIONS
 from fer_core.jobs.store import Job, list_jobs
@@ -106,3 +107,46 @@ def test_what_cannot_be_used_is_said(tmp_path, workspace):
     done = call("prepare", make_zip(tmp_path / "a.zip", files), "--out", "mine")
     assert done.returncode == 0
     assert "train/happy/torn.png" in done.stderr
+
+
+def test_a_source_is_added_to_those_of_a_dataset_which_stays_as_it_is(archive, tmp_path, workspace, capfd):
+    how = ["--val-fraction", "0.5", "--seed", "7", "--label", "contempt=drop"]
+    assert run(capfd, "data", "prepare", archive, "--out", "base", *how)[0] == 0
+    base = Dataset.open(workspace.datasets / "base")
+    more = {f"train/happy/{n}.png": png(7000 + n) for n in range(5)} | {"train/joyous/x.png": png(7100)}
+    added = make_zip(tmp_path / "more.zip", more)
+
+    code, _, err = run(capfd, "data", "prepare", added, "--add-to", "base", "--out", "both", "--label", "joyous=happy")
+    assert code == 0, err
+    both = Dataset.open(workspace.datasets / "both")
+    assert both.info.counts["read"]["train"]["happy"] == base.info.counts["read"]["train"]["happy"] + 6
+    assert [source["name"] for source in both.info.config["sources"]] == ["fer2013", "more"]
+    for split in ("validation", "test"):  # what models are compared on
+        assert both.table(split)["path"].tolist() == base.table(split)["path"].tolist()
+    kept = {name: base.info.config[name] for name in ("policy", "val_fraction", "seed", "size", "color")}
+    assert {name: both.info.config[name] for name in kept} == kept
+    assert both.info.config["labels"] == {"contempt": "drop", "joyous": "happy"}
+    assert Dataset.open(workspace.datasets / "base").info == base.info
+
+    code, _, err = run(capfd, "data", "prepare", added, "--add-to", "base", "--out", "third", "--seed", "8")
+    assert code == 0, err
+    config = Dataset.open(workspace.datasets / "third").info.config
+    assert (config["seed"], config["val_fraction"]) == (8, 0.5)
+
+
+@pytest.mark.parametrize("wrong", ["twice", "gone", "no dataset"])
+def test_what_cannot_be_added_is_one_line(archive, tmp_path, workspace, capfd, wrong):
+    assert run(capfd, "data", "prepare", archive, "--out", "base")[0] == 0
+    more = make_zip(tmp_path / "more.zip", {"happy/1.png": png(7000)})
+    if wrong == "gone":
+        archive.unlink()
+    sources, base, says = {
+        "twice": (archive, "base", "base has this source already"),
+        "gone": (more, "base", "fer2013.zip: no such file or folder"),
+        "no dataset": (more, "other", "other"),
+    }[wrong]
+    code, _, err = run(capfd, "data", "prepare", sources, "--add-to", base, "--out", "new")
+    assert code == 2
+    assert says in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not (workspace.datasets / "new").exists()
