@@ -7,7 +7,7 @@ import psutil
 from playwright.sync_api import expect
 
 from fer_core.inference.images import sample_photograph
-from tests.browser.camera import around, camera, choose_detector, component, start, streams, wait_until
+from tests.browser.camera import around, camera, choose_detector, component, follow, start, streams, wait_until
 from tests.browser.conftest import browser, server
 
 __all__ = ["browser", "server"]
@@ -41,15 +41,14 @@ def test_a_thousand_frames_and_a_crowd_of_visits_leave_the_server_as_it_was(brow
 
         counts, sizes = [], []
         for _ in range(6):
-            page.get_by_role("link", name="About").click()
-            expect(page.get_by_role("heading", name="About", exact=True)).to_be_visible()
+            follow(page, "About")
             wait_until(lambda: not streams(server))
             counts.append(psutil.Process(server.pid).num_threads())
             sizes.append(memory(server))
-            page.get_by_role("link", name="Webcam").click()
+            follow(page, "Webcam")
             expect(page.get_by_text("Camera off")).to_be_visible()
             component(page).get_by_role("button", name="Start camera").click()
-            expect(page.get_by_text("Camera on", exact=True)).to_be_visible()
+            expect(page.get_by_text("Camera on")).to_be_visible()
             wait_until(lambda: streams(server))
         # The server's pools grow by a thread now and then; a stream that is not let go keeps at least three.
         assert counts[-1] - counts[1] <= 6
