@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PAGES: Final = Path(__file__).parents[1] / "pages"
 REFRESH_SECONDS: Final = 2.0
 
+_KEEPS_NOTHING: Final = frozenset({"prepare", "balance", "fetch", "evaluate", "tour"})
+"""Kinds of jobs that leave nothing behind when they end early: their cards can be dismissed."""
+
 OWN_VIDEOS: Final = "video_own"
 """In the session's state: name of the job of each video that this visitor uploaded -> id of the upload."""
 
@@ -239,6 +242,8 @@ def job_card(job: Job) -> None:
 
     @st.fragment(run_every=REFRESH_SECONDS if alive else None)
     def card() -> None:
+        if not job.exists():
+            st.rerun()
         state, status = job.state(), job.status()
         if alive and not state.alive:
             st.rerun()
@@ -250,6 +255,8 @@ def job_card(job: Job) -> None:
                 st.space("stretch")
                 if state.alive:
                     stop_button(job, state)
+                elif state is not JobState.DONE and job.kind in _KEEPS_NOTHING:
+                    st.button("Dismiss", key=f"dismiss-{job.name}", type="tertiary", on_click=_dismiss, args=(job,))
             if state.alive:
                 share = min(1.0, status.done / status.total) if status.total else 0.0
                 st.progress(share, text=_progress_text(status.done, status.total, status.started))
@@ -257,6 +264,11 @@ def job_card(job: Job) -> None:
                 st.markdown(plain(summary(state, status.message, job.log_tail(), goes_on=job.kind == KIND)))
 
     card()
+
+
+def _dismiss(job: Job) -> None:
+    with contextlib.suppress(FerError, OSError):  # another tab was faster
+        supervisor.delete(job)
 
 
 def _progress_text(done: int, total: int, started: float) -> str:

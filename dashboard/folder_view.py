@@ -212,7 +212,8 @@ def _downloads(job: Job, folder: Path) -> None:
                 zipped = partial(_zipped, drawn)
                 st.download_button("Pictures with boxes, zip", zipped, name, on_click="ignore", type="tertiary")
     if drawn:
-        st.caption(f"{len(drawn):,} pictures with boxes are in {folder / ANNOTATED_FOLDER}.")
+        are = "picture with boxes is" if len(drawn) == 1 else "pictures with boxes are"
+        st.caption(f"{len(drawn):,} {are} in {folder / ANNOTATED_FOLDER}.")
 
 
 def _zipped(files: list[Path]) -> bytes:

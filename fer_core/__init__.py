@@ -18,7 +18,8 @@ __all__ = ["Reader"]
 __version__ = "0.1.0"
 
 # OpenCV reads its limit once, when the library is loaded, so it is set before any module of ours imports cv2:
-# a picture of a few kilobytes can otherwise claim gigabytes of pixels.
+# a picture of a few kilobytes can otherwise claim gigabytes of pixels. What is wrong with a picture is said by us.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(limits.MEGAPIXELS * 1_000_000))
 # albumentations asks the package index for news at import unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

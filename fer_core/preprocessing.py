@@ -46,7 +46,7 @@ def decode(data: bytes, name: str = "image", *, gray: bool = False) -> Pixels:
         ImageError: Empty, not a picture, truncated, or more than ``MAX_PIXELS`` pixels.
     """
     if not data:
-        raise ImageError(f"{name}: the file is empty.")
+        raise ImageError(f"{name}: the file is empty. Copy it again.")
     if not data.startswith(_SIGNATURES):
         raise ImageError(_unknown(name))
     try:

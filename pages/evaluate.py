@@ -107,7 +107,12 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     dataset = dataset_picker(prefer=model.card.dataset.name if model and model.card else None)
     if model and dataset:
         split = st.segmented_control(
-            "Split", SPLITS, default=SPLITS[0], required=True, key="split", bind="query-params"
+            "Split",
+            SPLITS,
+            default=SPLITS[0] if any(dataset.counts()[SPLITS[0]].values()) else SPLITS[1],
+            required=True,
+            key="split",
+            bind="query-params",
         )
     add_model()
 if model is None:

@@ -71,8 +71,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="DATASET",
-            help="Keep a source as a new dataset of this name, nothing of which is trained on: Evaluate then shows "
-            "the pictures behind each figure.",
+            help="Keep a source as a new dataset, nothing of which is trained on: a name in the workspace, or a path. "
+            "Evaluate then shows the pictures behind each figure.",
         ),
     ] = None,
     detach: DetachOption = False,
@@ -110,6 +110,8 @@ def _plan(model: str, source: str, split: EvaluationSplit | None, keep: str | No
 
     served = find_model(model, space)
     dataset = dataset_or_none(source, space)
+    if dataset and split is None and not any(dataset.counts()["validation"].values()):
+        raise FerError(f"{dataset.name} has no validation images. Give --split test, a look that is counted.")
     split = split or (EvaluationSplit.VALIDATION if dataset else EvaluationSplit.TEST)
     place = str(dataset.folder) if dataset else absolute_source(source)
     arguments = ["evaluate", str(served.path), place, "--split", split.value]

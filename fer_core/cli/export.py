@@ -12,6 +12,7 @@ import typer
 
 from fer_core.cli.console import JsonOption, note, print_json, progress_bar
 from fer_core.errors import FerError
+from fer_core.inference.served import list_models
 from fer_core.jobs.store import Job
 from fer_core.machine import usable_cores
 from fer_core.training import backend
@@ -46,7 +47,12 @@ def export(
 
     What answers otherwise than the run on its validation split is not written.
     """
-    found = Run(Job.open(Workspace.default().run(run)))
+    space = Workspace.default()
+    if (served := next((model for model in list_models(space) if model.name == run), None)) and served.run is None:
+        raise FerError(
+            f"{run} is an ONNX file already, {served.path}. Only runs can be exported: they have the network."
+        )
+    found = Run(Job.open(space.run(run)))
     if out is None and kind is not ExportFormat.onnx:
         raise FerError(f"Say which file to write: --out {found.name}.{_ENDINGS[kind]}")
     if out is not None and not out.absolute().parent.is_dir():

@@ -85,12 +85,12 @@ def import_(
         Path, typer.Argument(metavar="FILE", help="An .h5, .keras or .onnx file with network and weights.")
     ],
     labels: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="The classes in the order of the model's outputs (angry,disgust,...), `fer2013`, `alphabetical`, "
-            "or `detect` with --dataset."
+            help="The classes in the order of a Keras model's outputs (angry,disgust,...), `fer2013`, `alphabetical`, "
+            "or `detect` with --dataset. An ONNX file has fer2013's."
         ),
-    ],
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model. Default: the file's name.")] = None,
     scale: Annotated[
         str | None,
@@ -110,7 +110,12 @@ def import_(
     from fer_core.models.importing import check_new_name, default_name, import_model
 
     space = Workspace.default()
-    order = parse_order(labels)
+    if labels is None and file.suffix.lower() != ".onnx":
+        raise ConfigError(
+            f"{file}: say in which order its outputs stand: --labels fer2013, alphabetical, seven names, or detect "
+            "with --dataset. Notebooks that read class folders have alphabetical."
+        )
+    order = parse_order(labels or "fer2013")
     if scale is not None and scale not in SCALES:
         raise ConfigError(f"--scale {scale}: unknown. Choose one of {', '.join(SCALES)}.")
     if order is None and dataset is None:

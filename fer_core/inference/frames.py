@@ -167,7 +167,7 @@ def _opened(path: Path, limits: VideoLimits) -> Iterator[tuple[InputContainer, V
         if not path.is_file():  # a pipe or device could be waited for without end
             raise FerError(f"{name}: {'not a regular file' if path.exists() else 'no such file. Check the path'}.")
         if not path.stat().st_size:
-            raise FerError(f"{name}: the file is empty.")
+            raise FerError(f"{name}: the file is empty. Copy it again.")
         # An absolute path is never taken for the address of something else.
         container = av.open(str(path.absolute()), options={"format_whitelist": _FORMATS})
     except av.FFmpegError as error:

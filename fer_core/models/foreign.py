@@ -152,7 +152,9 @@ def _format(file: Path) -> Format:
         return Format.LEGACY
     if start.startswith(b"PK\x03\x04"):
         return Format.KERAS
-    raise ModelError(f"{file}: neither an .h5 nor a .keras file. Save the model with model.save('model.keras').")
+    raise ModelError(
+        f"{file}: neither an .h5 nor a .keras nor an .onnx file. Save the model with model.save('model.keras')."
+    )
 
 
 def _legacy_config(file: Path) -> Any:

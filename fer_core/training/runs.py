@@ -79,7 +79,8 @@ def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) 
     """
     for split in ("train", "validation"):
         if not sum(dataset.counts()[split].values()):
-            raise DatasetError(f"{dataset.name} has no {split} images. Choose another dataset.")
+            why = "" if dataset.info.trainable else ": it is for scoring models"
+            raise DatasetError(f"{dataset.name} has no {split} images{why}. Choose another dataset.")
     check_leaks(dataset, allow_leaks=allow_leaks)
     check_trackable(config)
     phases = trained_phases(config)

@@ -344,3 +344,18 @@ def test_an_imported_model_is_not_taken_for_the_one_in_the_box(workspace):
 
 def test_a_link_to_a_model_that_is_gone_says_so():
     assert any("There is no model named gone" in toast.value for toast in open_page("about", model="gone").toast)
+
+
+def test_a_job_that_failed_and_left_nothing_can_be_dismissed(workspace):
+    (workspace.root / "empty").mkdir(parents=True)
+    supervisor.launch(
+        workspace.jobs, "prepare", "wrong", ["data", "prepare", str(workspace.root / "empty"), "--out", "x"]
+    )
+    job = Job(workspace.jobs / "wrong")
+    assert supervisor.wait(job, 60)
+    app = open_page("data")
+    assert "wrong" in text_of(app)
+    app.button(key="dismiss-wrong").click().run()
+    assert not app.exception
+    assert not job.folder.exists()
+    assert "wrong" not in text_of(app)

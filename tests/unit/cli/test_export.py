@@ -122,3 +122,9 @@ def test_a_damaged_network_is_named(run, tmp_path, capfd):
     assert code == 2
     assert "best.keras: damaged" in err
     assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_a_model_that_is_no_run_is_not_exported_and_told_where_it_lies(workspace, capfd):
+    code, _, err = call(capfd, "export", "fer2013-compact")
+    assert code == 2
+    assert "fer2013-compact is an ONNX file already, " in err

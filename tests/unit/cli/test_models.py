@@ -107,7 +107,7 @@ def test_code_of_a_stranger_ends_as_one_line_and_leaves_nothing(capfd, workspace
         (["FILE", "--labels", "fer2013", "--name", "compact"], "preset named 'compact' already"),
         (["FILE", "--labels", "fer2013", "--name", "../x"], "cannot be the name of a model"),
         (["FILE", "--labels", "detect", "--dataset", "nope"], "No prepared dataset named or at 'nope'"),
-        (["FILE"], "Missing option '--labels'"),
+        (["FILE"], "say in which order its outputs stand: --labels fer2013, alphabetical"),
     ],
 )
 def test_a_wrong_call_is_one_line(capfd, workspace, notebook_model, arguments, message):
@@ -186,7 +186,7 @@ def test_only_imported_models_are_deleted(capfd, workspace):
 
 def test_an_onnx_file_of_ours_is_taken_with_the_card_beside_it(capfd, workspace):
     bundled = default_model(workspace)
-    code, out, err = call(capfd, "models", "import", bundled.path, "--labels", "fer2013", "--name", "copy", "--json")
+    code, out, err = call(capfd, "models", "import", bundled.path, "--name", "copy", "--json")
     assert code == 0, err
     assert json.loads(out)["path"] == str(workspace.models / "copy" / "model.onnx")
     assert find_model("copy", workspace).card.metrics == bundled.card.metrics

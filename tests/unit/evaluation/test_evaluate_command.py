@@ -200,3 +200,17 @@ def test_a_wrong_call_is_one_line_and_exit_code_two(capfd, run, arguments, messa
     assert (code, out) == (2, "")
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_without_validation_images_test_is_named_before_anything_is_done(capfd, workspace, run, archives):
+    config = PrepareConfig(policy="evaluation-only")
+    prepare([str(archives[0])], workspace.datasets / "album", config)
+    code, _, err = call(capfd, "evaluate", "bright", "album")
+    assert (code, err.strip()) == (2, "album has no validation images. Give --split test, a look that is counted.")
+    assert list_jobs(workspace.jobs) == []
+    code, _, err = call(capfd, "data", "balance", "album", "--out", "more")
+    assert code == 2
+    assert "album has no images to train on" in err
+    code, _, err = call(capfd, "train", "album")
+    assert code == 2
+    assert "album has no train images: it is for scoring models." in err
