@@ -20,8 +20,7 @@ from pathlib import Path
 
 import cv2
 from playwright.sync_api import sync_playwright
-
-from fer_core.inference.images import sample_photograph
+from skimage import data
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -70,7 +69,7 @@ def wait_for(url: str) -> None:
 
 def film(file: Path) -> Path:
     """What Chromium's camera plays: the sample photograph, standing still."""
-    picture = cv2.imread(str(sample_photograph()))[:384]  # 512 x 384, as a camera's 4:3
+    picture = data.astronaut()[:384, :, ::-1]  # 512 x 384, as a camera's 4:3
     file.write_bytes(cv2.imencode(".jpg", cv2.resize(picture, (640, 480)))[1].tobytes())
     return file
 
