@@ -93,14 +93,15 @@ class Listing:
     quarantined: list[Quarantined] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    assumed: set[str] = field(default_factory=set)
+    """Numbers of class folders that were taken for FER2013's."""
 
     @property
     def foreign_numbers(self) -> list[str]:
         """Class folders that are numbered, but not as FER2013 numbers them: nobody can tell what they mean."""
-        known = {name for entry in self.entries if (name := PurePosixPath(entry.path).parent.name).isdecimal()}
         unknown = {name for folder in self.unknown if _CLASS_NUMBER.fullmatch(name := PurePosixPath(folder).name)}
-        from_one = known == set("123456")  # six classes, counted from 1
-        return sorted(known | unknown, key=int) if (known and unknown) or from_one else []
+        from_one = self.assumed == set("123456")  # whoever counts from 0 has a 0, too
+        return sorted(self.assumed | unknown, key=int) if (self.assumed and unknown) or from_one else []
 
 
 def sort_names(names: Iterable[str], meanings: Meanings | None = None) -> Listing:
@@ -129,6 +130,8 @@ def sort_names(names: Iterable[str], meanings: Meanings | None = None) -> Listin
         if not picture:
             listing.quarantined.append(Quarantined(path=printable(name), reason="not a picture by its name"))
             continue
+        if path.parent.name.isdecimal() and path.parent.name not in (meanings or {}):
+            listing.assumed.add(path.parent.name)
         usage = USAGE_NAMES.get(path.name.partition("_")[0].lower(), "")
         split = split or SPLIT_NAMES.get(usage.lower(), "")
         listing.entries.append(Entry(printable(name), INDEX[emotion], split, usage))

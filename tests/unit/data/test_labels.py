@@ -35,8 +35,14 @@ def test_numbered_folders_of_another_data_set_are_read_as_it_is_said(tmp_path, p
 
 
 def test_six_classes_numbered_from_one_are_not_fer2013s(tmp_path):
+    six = str(make_folder(tmp_path / "six", numbered("123456")))
     with pytest.raises(SourceError, match="numbered 1, 2, 3, 4, 5, 6, which is not"):
-        open_source(str(make_folder(tmp_path / "six", numbered("123456"))))
+        open_source(six)
+    told = dict(list(RAF_DB.items())[:6])
+    assert labels_of(open_source(six, label_map(told))) == told
+    raf = str(make_folder(tmp_path / "raf", numbered(RAF_DB)))
+    with pytest.raises(SourceError, match="numbered 1, 2, 3, 4, 5, 6, which is not"):
+        open_source(raf, label_map({"7": "neutral"}))  # one of them told is not all of them told
 
 
 def test_fer2013s_own_numbers_need_nothing(tmp_path):
