@@ -401,7 +401,7 @@ def _nested_json(file, source):
         (".h5", _truncated, "damaged or cut short"),
         (".keras", _truncated, "damaged or cut short"),
         (".h5", lambda file, source: file.write_bytes(b""), "the file is empty"),
-        (".h5", lambda file, source: file.write_text("no model"), r"neither an \.h5 nor a \.keras file"),
+        (".h5", lambda file, source: file.write_text("no model"), r"neither an \.h5 nor a \.keras nor an \.onnx file"),
         (".h5", lambda file, source: file.mkdir(), "a folder. SavedModel folders are not read"),
         (".weights.h5", _weights_only, "holds weights only"),
         (".h5", _legacy_weights_only, "holds weights only"),
