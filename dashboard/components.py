@@ -149,11 +149,13 @@ def _trainable(folder: Path) -> bool:
 
 def without_train(dataset: Dataset) -> bool:
     """Whether a dataset has nothing to train on, which is told, with where it is of use."""
-    if dataset.info.trainable:
-        return False
-    finding(f"{dataset.name} has no images to train on: it is for scoring models. Choose another dataset.")
-    page_link("evaluate", "Score a model on it", dataset=dataset.name, split="test")
-    return True
+    try:
+        dataset.check_trainable()
+    except FerError as error:
+        finding(str(error))
+        page_link("evaluate", "Score a model on it", dataset=dataset.name, split="test")
+        return True
+    return False
 
 
 def adopt_prepared() -> None:

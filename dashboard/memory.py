@@ -38,8 +38,8 @@ if sys.platform == "linux":
 def _sweep() -> None:
     """Collects what reference counts do not free.
 
-    Streamlit would do so after every run of a script, also of the part of a page that is drawn every two seconds:
-    seven tenths of what a watched run cost the server. ``runner.postScriptGC`` is off for that.
+    Streamlit would do so after every run of a script, also of the part of a page that is drawn every two seconds,
+    which was most of what a watched run cost the server. ``runner.postScriptGC`` is off for that.
     """
     while True:
         time.sleep(_SWEEP)

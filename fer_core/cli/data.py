@@ -53,7 +53,6 @@ LabelOption = Annotated[
         "--label", metavar="LABEL=CLASS", help="One such line: contempt=drop, 1=surprise. As often as needed."
     ),
 ]
-OTHER_DATASET = "It is for scoring models: choose another dataset."
 LISTED = 10
 """Entries that cannot be used, listed one by one."""
 DATASET_HELP = "A name in the workspace, or a path."
@@ -160,8 +159,7 @@ def balance_command(
     folder = space.new_dataset(out)
     check_free(folder)
     parent = Dataset.open(space.dataset(dataset))
-    if not parent.info.trainable:
-        raise DatasetError(f"{parent.name} has no images to train on, so there is nothing to balance. {OTHER_DATASET}")
+    parent.check_trainable()
     chosen = recipe or default_recipe(parent.info.config.get("policy"))
     config = BalanceConfig(recipe=chosen, target=target, cap=cap, target_of=_targets(target_of or []), seed=seed)
     plan(parent.counts()["train"], config)  # says what is wrong before a job is made

@@ -135,6 +135,17 @@ class Dataset:
         """Images by split and emotion."""
         return self.info.final()
 
+    def check_trainable(self) -> None:
+        """Refuses what has nothing to train on.
+
+        Raises:
+            DatasetError: It is for scoring models only.
+        """
+        if not self.info.trainable:
+            raise DatasetError(
+                f"{self.name} has no images to train on: it is for scoring models. Choose another dataset."
+            )
+
     def table(self, split: str) -> pd.DataFrame:
         """The rows of a split without their pictures: the columns of ``Split.table`` and ``label``."""
         from fer_core.data.parquet import read_tables

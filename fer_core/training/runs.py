@@ -77,10 +77,9 @@ def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) 
         LeakError: Evaluation photographs are in the dataset's training split, and leaks are not allowed.
         ConfigError: No phase is left, or what the run is to be written to is not installed.
     """
-    for split in ("train", "validation"):
-        if not sum(dataset.counts()[split].values()):
-            why = "" if dataset.info.trainable else ": it is for scoring models"
-            raise DatasetError(f"{dataset.name} has no {split} images{why}. Choose another dataset.")
+    dataset.check_trainable()
+    if not any(dataset.counts()["validation"].values()):
+        raise DatasetError(f"{dataset.name} has no validation images. Choose another dataset.")
     check_leaks(dataset, allow_leaks=allow_leaks)
     check_trackable(config)
     phases = trained_phases(config)
