@@ -265,5 +265,4 @@ def balance(dataset: Dataset, out: Path, config: BalanceConfig, progress: Progre
     rows = {split: LazyRows(dataset.table(split), partial(dataset.encoded, split)) for split in SPLITS}
     info, train = balanced(dataset.info, rows, config)
     info = info.model_copy(update={"name": out.name, "parent": dataset.name, "created": time.time()})
-    copies = dataset.copies_table()
-    return write_dataset(out, info, {**rows, "train": train}, copies, progress)
+    return write_dataset(out, info, {**rows, "train": train}, dataset.attached(), progress)

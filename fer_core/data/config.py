@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
+from fer_core.data.decisions import Decision
 from fer_core.data.labels import LabelMap
 
 MAX_TARGET: Final = 1_000_000
@@ -23,6 +24,15 @@ class Policy(StrEnum):
     """Everything, as published pipelines do: a dataset that is contaminated on purpose."""
     EVALUATION_ONLY = "evaluation-only"
     """Nothing to train on: every picture, or those that its source calls test, is test."""
+
+
+class Validation(StrEnum):
+    """Where validation comes from."""
+
+    DRAWN = "drawn"
+    """From train, by class and photograph; a validation split that was published stays."""
+    USAGE = "usage"
+    """FER2013's own usage column: PublicTest is validation, PrivateTest test."""
 
 
 class Recipe(StrEnum):
@@ -71,6 +81,12 @@ class PrepareConfig(BaseModel):
         0.25, gt=0, lt=1, description="Share of FER2013's train images that becomes validation."
     )
     seed: int = Field(42, ge=0, description="Decides which photographs are drawn for validation.")
+    validation: Validation = Field(
+        Validation.DRAWN,
+        description="drawn: from train, by class and photograph. usage: FER2013's PublicTest is validation, "
+        "PrivateTest alone is test.",
+    )
+    decisions: list[Decision] = Field([], description="What was decided about single pictures, oldest first.")
     size: int = Field(48, ge=16, le=512, description="Height and width of the stored pictures, in pixels.")
     color: bool = Field(False, description="Keep colour. FER2013 is gray.")
     labels: LabelMap = Field(

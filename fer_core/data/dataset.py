@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -24,7 +25,7 @@ from pydantic import ValidationError
 
 from fer_core.data.card import card
 from fer_core.data.figures import write_figures
-from fer_core.data.info import SCHEMA_VERSION, SPLITS, Counts, DatasetInfo
+from fer_core.data.info import LEFT_OUT, SCHEMA_VERSION, SPLITS, Counts, DatasetInfo
 from fer_core.errors import DatasetError, from_os_error
 from fer_core.jobs.progress import Progress, silent
 from fer_core.preprocessing import Pixels, decode, to_native
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "LEFT_OUT",
     "SCHEMA_VERSION",
     "SPLITS",
+    "Attached",
     "Counts",
     "Dataset",
     "DatasetInfo",
@@ -95,6 +98,21 @@ class LazyRows:
 
 
 @dataclass(frozen=True)
+class Attached:
+    """What a dataset holds besides its splits.
+
+    Attributes:
+        copies: Examples of copies across splits, in ``parquet.COPIES_SCHEMA``.
+        findings: What the audit found, in ``findings.SCHEMA``.
+        left_out: Pictures in no split; their table has a column ``why``, too.
+    """
+
+    copies: pa.Table | None = None
+    findings: pa.Table | None = None
+    left_out: Rows | None = None
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A prepared dataset on disk. Pictures are read when they are asked for."""
 
@@ -147,7 +165,10 @@ class Dataset:
             )
 
     def table(self, split: str) -> pd.DataFrame:
-        """The rows of a split without their pictures: the columns of ``Split.table`` and ``label``."""
+        """The rows of a split without their pictures: the columns of ``Split.table`` and ``label``.
+
+        Also of ``LEFT_OUT``, with a column ``why``; it is empty for a dataset that was made before it was kept.
+        """
         from fer_core.data.parquet import read_tables
 
         return self._read(read_tables, self._shards(split))
@@ -204,10 +225,24 @@ class Dataset:
 
         return self._read(pq.read_table, self.folder / "copies.parquet")
 
+    def findings(self) -> pa.Table | None:
+        """``findings.parquet``, in ``findings.SCHEMA``; None for a dataset that was made before they were kept."""
+        import pyarrow.parquet as pq
+
+        file = self.folder / "findings.parquet"
+        return self._read(pq.read_table, file) if file.is_file() else None
+
+    def attached(self) -> Attached:
+        """What it holds besides its splits, to be handed on."""
+        left_out = LazyRows(self.table(LEFT_OUT), partial(self.encoded, LEFT_OUT))
+        return Attached(self.copies_table(), self.findings(), left_out)
+
     def _shards(self, split: str) -> list[Path]:
-        if split not in SPLITS:
+        if split not in (*SPLITS, LEFT_OUT):
             raise DatasetError(f"No split named {split!r}. There are {', '.join(SPLITS)}.")
         found = sorted(self.folder.glob(f"{split}-*-of-*.parquet"))
+        if not found and split == LEFT_OUT:
+            return []
         if not found or len(found) != int(found[0].stem.rpartition("-")[2]):
             raise self._damaged()
         return found
@@ -290,7 +325,7 @@ def write_dataset(
     out: Path,
     info: DatasetInfo,
     splits: Mapping[str, Rows],
-    copies: pa.Table | None = None,
+    attached: Attached | None = None,
     progress: Progress = silent,
 ) -> Dataset:
     """Writes a dataset, whole or not at all.
@@ -299,20 +334,26 @@ def write_dataset(
         out: The folder to make.
         info: Its description; the fingerprint is computed here.
         splits: The rows of each of ``SPLITS``.
-        copies: Examples of copies across splits, in ``parquet.COPIES_SCHEMA``.
+        attached: What else it holds.
         progress: Told of every chunk written.
 
     Raises:
         DatasetError: ``out`` exists already.
         FerError: The disk is full, or the place cannot be written.
     """
-    from fer_core.data.parquet import write_copies, write_split
+    from fer_core.data.parquet import write_copies, write_split, write_table
 
+    attached = attached or Attached()
     digest = hashlib.sha256()
     with partial_folder(out) as folder:
         for split in SPLITS:
             write_split(folder, split, splits[split], digest, progress)
-        write_copies(folder / "copies.parquet", copies)
+        if attached.left_out is not None:
+            # Not part of the fingerprint: that tells what is trained on and evaluated.
+            write_split(folder, LEFT_OUT, attached.left_out, hashlib.sha256(), progress)
+        write_copies(folder / "copies.parquet", attached.copies)
+        if attached.findings is not None:
+            write_table(folder / "findings.parquet", attached.findings)
         info = info.model_copy(update={"fingerprint": digest.hexdigest()})
         (folder / "README.md").write_text(card(info), encoding="utf-8")
         (folder / "dataset.json").write_text(info.model_dump_json(indent=1), encoding="utf-8")

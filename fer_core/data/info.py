@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 SPLITS: Final = ("train", "validation", "test")
+LEFT_OUT: Final = "left-out"
+"""Pictures that were read and are in no split, so that they can be looked at. Never counted as a split."""
 BALANCED: Final = "balanced"
 """The ledger's step of that name."""
 
@@ -78,6 +80,15 @@ class Audit(SourceAudit):
     sources: dict[str, SourceAudit] = {}
 
 
+class FindingCount(BaseModel):
+    """How many findings an audit has for one reason, of how many images, and what is to be done about them."""
+
+    reason: str
+    findings: int
+    images: int
+    action: str
+
+
 class DatasetInfo(BaseModel):
     """``dataset.json``."""
 
@@ -91,10 +102,12 @@ class DatasetInfo(BaseModel):
     counts: dict[str, Counts]
     removed: list[Change]
     audit: Audit
+    findings: list[FindingCount] = []
     copy_rule: dict[str, Any]
     contaminated: bool
     leaked: dict[str, int]
     quarantined: list[Quarantined] = []
+    unmatched_decisions: int = 0
     parent: str | None = None
     fingerprint: str = ""
 

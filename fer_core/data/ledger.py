@@ -25,14 +25,23 @@ class Ledger:
         self._labels = labels
         self._before: NDArray[np.object_] | None = None
 
-    def record(self, step: str, splits: NDArray[np.object_], why: NDArray[np.object_] | None = None) -> None:
+    def record(
+        self,
+        step: str,
+        splits: NDArray[np.object_],
+        why: NDArray[np.object_] | None = None,
+        labels: NDArray[np.int64] | None = None,
+    ) -> None:
         """Enters a step.
 
         Args:
             step: A word.
             splits: The split of each row after it; ``GONE`` if it was left out.
             why: The reason for each row that moved.
+            labels: int64 ``[N]``, where some have changed.
         """
+        if labels is not None:
+            self._labels = labels
         self.counts[step] = count(splits.astype(str), self._labels)
         if self._before is not None and why is not None:
             moved = self._before != splits
