@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from fer_core.data.dataset import Dataset
+from fer_core.data.dataset import LEFT_OUT, SPLITS, Dataset
 from fer_core.data.fetch import cache_folder
 from fer_core.data.sources import FoundArchive, find_archives
 from fer_core.errors import FerError
@@ -75,13 +75,45 @@ def family(opened: Dataset, emotion: str, number: int, seed: int | None) -> Fami
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _copies(folder: Path, stamp: float) -> pd.DataFrame:
-    return _dataset(folder, stamp).copies()
+def _images(folder: Path, stamp: float) -> pd.DataFrame:
+    import pandas as pd
+
+    opened = _dataset(folder, stamp)
+    parts = []
+    for split in (*SPLITS, LEFT_OUT):
+        rows = opened.table(split)
+        parts.append(rows.assign(split=split, row=range(len(rows)), why=rows.get("why", "")))
+    images = pd.concat(parts, ignore_index=True)
+    # Filters compare all rows at once: words that are few are compared as numbers.
+    return images.astype({"split": "category", "source": "category", "flags": "category"})
 
 
-def copies(opened: Dataset) -> pd.DataFrame:
-    """Pairs of an evaluation image and its copy on the train side. Shared: do not change it."""
-    return _copies(opened.folder, _stamp(opened.folder / "dataset.json"))
+def images(opened: Dataset) -> pd.DataFrame:
+    """All rows of a dataset, those left out too, with their ``split`` and ``row`` in it. Shared: do not change it."""
+    return _images(opened.folder, _stamp(opened.folder / "dataset.json"))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _places(folder: Path, stamp: float) -> dict[str, tuple[str, int]]:
+    rows = _images(folder, stamp)
+    rows = rows[rows["parent_id"].isna()]
+    return dict(zip(rows["pixel_sha"], zip(rows["split"], rows["row"].tolist(), strict=True), strict=True))
+
+
+def places(opened: Dataset) -> dict[str, tuple[str, int]]:
+    """``pixel_sha`` of every original -> split and row. Shared: do not change it."""
+    return _places(opened.folder, _stamp(opened.folder / "dataset.json"))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _findings(folder: Path, stamp: float) -> pd.DataFrame | None:
+    table = _dataset(folder, stamp).findings()
+    return None if table is None else table.to_pandas()
+
+
+def findings(opened: Dataset) -> pd.DataFrame | None:
+    """What the audit found, ``images`` as lists of dicts; None where it was not kept. Shared: do not change it."""
+    return _findings(opened.folder, _stamp(opened.folder / "dataset.json"))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

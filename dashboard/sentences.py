@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from fer_core.data.balance import ClassPlan
@@ -48,3 +49,15 @@ def data_finding(info: DatasetInfo) -> str:
             f"{primary.exact:,} of them exactly."
         )
     return " ".join(parts) or "No photograph is in these sources twice."
+
+
+def decisions_finding(info: DatasetInfo) -> str:
+    """How many decisions a dataset was made with, and what they did; empty where there are none."""
+    decisions = info.config.get("decisions") or []
+    if not decisions:
+        return ""
+    actions = Counter(decision["action"] for decision in {d["pixel_sha"]: d for d in decisions}.values())
+    told = ", ".join(f"{n:,} {action}" for action, n in actions.items())
+    missed = info.unmatched_decisions
+    lost = f" {missed:,} of them {'is' if missed == 1 else 'are'} about pictures that are not here." if missed else ""
+    return f"Made with {actions.total():,} decision{'s' * (actions.total() != 1)}: {told}.{lost}"

@@ -124,8 +124,10 @@ def _counts(material: Material) -> Counts:
 def _audit_one(table: pd.DataFrame, pairs: Pairs) -> SourceAudit:
     sizes = np.bincount(table["picture"])
     labels = picture_labels(table)
-    present = set(table["published"])
+    images = table["published"].value_counts()
+    present = set(images.index)
     return SourceAudit(
+        images={split: int(images.get(split, 0)) for split in SPLITS},
         exact_groups=int((sizes > 1).sum()),
         redundant=int((sizes[sizes > 0] - 1).sum()),
         conflicting_groups=int((np.bitwise_count(labels) > 1).sum()),

@@ -186,6 +186,21 @@ def _joined(found: Sequence[Pairs]) -> Pairs:
     )
 
 
+def compare(one: Pixels, other: Pixels) -> tuple[str, float]:
+    """How alike two pictures of a photograph are: "exact", "near" or "mirrored", and the correlation by the rule.
+
+    Args:
+        one, other: uint8 ``[H, W, C]``, any size.
+    """
+    if one.shape == other.shape and (one == other).all():
+        return "exact", 1.0
+    left, right = (
+        _normalised(to_native(image, (VIEW, VIEW), 1)[None, :, :, 0].astype(np.float32)) for image in (one, other)
+    )
+    near, mirrored = float((left * right).sum()), float((left * right[:, :, ::-1]).sum())
+    return ("near", near) if near >= mirrored else ("mirrored", mirrored)
+
+
 def link(count: int, pairs: Pairs) -> NDArray[np.int64]:
     """Joins pictures into photographs: union-find over all pairs.
 

@@ -197,7 +197,8 @@ def _conflicts(table: pd.DataFrame, pairs: Pairs, listed: NDArray[np.bool_]) -> 
     """Pictures of several labels; rows that another source repeats only where it is they that disagree."""
     label, picture = table["label"].to_numpy(), table["picture"].to_numpy()
     same = link(int(picture.max()) + 1, same_picture(pairs))[picture]
-    for rows in _groups(np.where(conflicting(table, pairs), same, -1)):
+    disputed = np.isin(same, same[conflicting(table, pairs)])
+    for rows in _groups(np.where(disputed, same, -1)):
         own = rows[listed[rows]]
         yield _Found(Reason.CONFLICT, own if len(set(label[own])) > 1 else rows)
 

@@ -51,13 +51,14 @@ class CrossSplit(BaseModel):
 
 
 class SourceAudit(BaseModel):
-    """What copies and blanks are in a set of labelled images.
+    """What copies and blanks are in a set of labelled images, ``images`` of each split.
 
     ``exact_groups`` counts pictures (decoded pixels) that occur more than once, ``redundant`` the images
     beyond the first of each, ``conflicting_groups`` those that carry more than one label, ``constant`` the
     images of one colour.
     """
 
+    images: dict[str, int] = {}
     exact_groups: int
     redundant: int
     conflicting_groups: int

@@ -31,14 +31,14 @@ def archive(tmp_path):
     return make_zip(tmp_path / "fer2013.zip", class_folders(train=6, test=2))
 
 
-AUDIT_KEYS = {"exact_groups", "redundant", "conflicting_groups", "constant", "cross_split"}
+AUDIT_KEYS = {"images", "exact_groups", "redundant", "conflicting_groups", "constant", "cross_split"}
 
 
 def test_prepare_balance_and_audit_print_their_documents(archive, workspace):
     prepared = call("prepare", archive, "--out", "mine", "--json")
     assert prepared.returncode == 0, prepared.stderr
     document = json.loads(prepared.stdout)
-    assert set(document) == {"counts", "audit", "left_out", "seconds"}
+    assert set(document) == {"counts", "audit", "findings", "left_out", "seconds"}
     assert set(document["audit"]) == AUDIT_KEYS | {"reexports", "sources"}
     assert set(document["audit"]["sources"]["fer2013"]) == AUDIT_KEYS
     assert document["audit"]["cross_split"]["train/test"] == {"exact": 0, "near": 0, "mirrored": 0, "any": 0}
@@ -53,7 +53,7 @@ def test_prepare_balance_and_audit_print_their_documents(archive, workspace):
 
     for what in ("mine", archive):
         audited = json.loads(call("audit", what, "--json").stdout)
-        assert set(audited) == {"counts", "audit", "left_out", "seconds"}
+        assert set(audited) == {"counts", "audit", "findings", "left_out", "seconds"}
 
 
 def test_a_detached_prepare_is_a_job_that_can_be_run_again_from_anywhere(archive, workspace):
