@@ -12,6 +12,7 @@ from dashboard.components import (
     page_link,
 )
 from dashboard.data_summary import pairs, scores, summary
+from dashboard.dataset_comparison import comparison
 from dashboard.decisions import pending_panel
 from dashboard.findings_view import findings_view
 from dashboard.gallery import gallery
@@ -20,7 +21,7 @@ from dashboard.sentences import data_finding, decisions_finding
 from fer_core.data.dataset import Dataset
 from fer_core.jobs.state import JobState
 
-VIEWS = ("Summary", "Findings", "Images")
+VIEWS = ("Summary", "Findings", "Images", "Compare")
 
 
 def show(dataset: Dataset) -> None:
@@ -44,6 +45,8 @@ def show(dataset: Dataset) -> None:
         findings_view(dataset)
     elif view == "Images":
         gallery(dataset)
+    elif view == "Compare":
+        comparison(dataset)
     else:
         summary(dataset)
         pending_panel(dataset)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import LEFT_OUT, Dataset
-from fer_core.data.decisions import Action, Pending
+from fer_core.data.decisions import Action, Pending, pictures_named
+from fer_core.data.prepare import prepare
 from fer_core.emotions import INDEX
 
 from .opened import open_page, text_of
@@ -114,3 +116,20 @@ def test_damaged_decisions_are_told_in_one_sentence(dataset):
     Pending(dataset.folder).file.write_text("nonsense")
     app = open_page("data", view="Findings")
     assert any("not a list of decisions" in error.value.replace("\\", "") for error in app.error)
+
+
+def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, drawn):
+    picture, other = pictures_named(dataset, dataset.table("train")["path"].iloc[[0, 5]].tolist())
+    decisions = [picture.decision(Action.DROP), other.decision(Action.RELABEL, "neutral")]
+    made = prepare([str(path) for path in drawn], workspace.datasets / "second", PrepareConfig(decisions=decisions))
+    app = open_page("data", view="Compare", dataset=made.name)
+    table = app.dataframe[0].value.set_index("")["all"]
+    assert table.tolist() == [0, 1, 1, 0]  # added, removed, relabelled, moved
+    assert "Made with 2 decisions: 1 drop, 1 relabel." in text_of(app)
+    number = next(field for field in app.number_input if field.label.startswith("Open picture"))
+    number.set_value(1).run()
+    assert picture.path in text_of(app)
+
+
+def test_a_dataset_alone_has_nothing_to_be_compared_with(dataset):
+    assert "no second dataset" in text_of(open_page("data", view="Compare"))

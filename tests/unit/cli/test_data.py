@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +151,69 @@ def test_what_cannot_be_added_is_one_line(archive, tmp_path, workspace, capfd, w
     assert says in err.splitlines()[-1]
     assert "Traceback" not in err
     assert not (workspace.datasets / "new").exists()
+
+
+def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, capfd, tmp_path):
+    base = prepare([str(archive)], workspace.datasets / "base")
+    first, second = base.table("train")["path"].head(2)
+    words = ["data", "decide", "base"]
+    why = ["--reason", "a grin"]
+    assert run(capfd, *words, first, "--action", "relabel", "--label", "neutral", *why)[0] == 0
+    code, out, err = run(capfd, *words, f"fer2013:{second}", "--action", "drop", "--json")
+    assert code == 0, err
+    assert [decision["path"] for decision in json.loads(out)] == [second]
+    _, out, _ = run(capfd, *words)
+    listed = tmp_path / "decisions.csv"
+    listed.write_text(out)
+    assert [line.split(",")[1:3] for line in out.splitlines()[1:]] == [["relabel", "neutral"], ["drop", ""]]
+    assert run(capfd, *words, "--undo")[0] == 0
+    assert "drop" not in run(capfd, *words)[1]
+
+    code, out, err = run(capfd, "data", "prepare", "--add-to", "base", "--decisions", listed, "--out", "next", "--json")
+    assert code == 0, err
+    made = Dataset.open(workspace.datasets / "next")
+    table = made.table("train").set_index("path")
+    assert second not in table.index
+    assert EMOTIONS[table.loc[first, "label"]] == "neutral"
+    assert [decision["reason"] for decision in made.info.config["decisions"]] == ["a grin", ""]
+    # Once more, on top of what was decided before.
+    code, out, err = run(capfd, "data", "prepare", "--add-to", "next", "--decisions", listed, "--out", "third")
+    assert code == 0, err
+    assert Dataset.open(workspace.datasets / "third").info.fingerprint == made.info.fingerprint
+    assert "4 decisions replayed" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["decide", "base", "nope.png", "--action", "drop"], "is no image of it"),
+        (["decide", "base", "nope.png"], "Say what to do with them"),
+        (["decide", "base", "--action", "drop"], "Say which images"),
+        (["decide", "base", "--finding", "ugly", "--action", "drop"], "no findings 'ugly'"),
+        (["decide", "base", "--undo", "--action", "drop"], "--undo takes nothing else"),
+        (["decide", "base", "FIRST", "--action", "relabel"], "needs a label, one of"),
+        (["decide", "base", "FIRST", "--action", "relabel", "--label", "glad"], "needs a label, one of"),
+        (["prepare", "--out", "x"], "name at least one source"),
+        (["prepare", "--add-to", "base", "--decisions", "none.csv", "--out", "x"], "no such file"),
+        (["prepare", "ARCHIVE", "--validation", "usage", "--out", "x"], "no image of usage PublicTest"),
+        (["audit", "base", "--findings", "ARCHIVE"], "exists already"),
+    ],
+)
+def test_what_cannot_be_decided_is_one_line(archive, workspace, capfd, words, says):
+    base = prepare([str(archive)], workspace.datasets / "base")
+    names = {"ARCHIVE": str(archive), "FIRST": base.table("train")["path"].iloc[0]}
+    code, out, err = run(capfd, "data", *(names.get(word, word) for word in words))
+    assert code == 2
+    assert says in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_an_audit_writes_its_findings(archive, workspace, capfd, tmp_path):
+    prepare([str(archive)], workspace.datasets / "base")
+    for what in (archive, "base"):
+        file = tmp_path / f"{Path(what).stem}.csv"
+        code, _, err = run(capfd, "data", "audit", what, "--findings", file)
+        assert code == 0, err
+        assert "findings to" in err
+        assert file.read_text().startswith("reason,n,sources,splits,labels,similarity,told,action,images")
