@@ -56,7 +56,7 @@ def main() -> None:
             for repeat in range(options.repeats):
                 note(f"{repeat + 1} of {options.repeats}")
                 times["class"].append(choose("Class", EMOTIONS[(repeat + 1) % len(EMOTIONS)]))
-                times["split"].append(choose("Split", ("validation", "train")[repeat % 2]))
+                times["split"] += [choose("Split", split) for split in ("validation", "train")]
                 following = page.get_by_role("button", name="Next page").or_(page.get_by_label("Next page"))
                 times["page"].append(answer(page, following.last.click, CHANGED, SHEET))
                 faces = page.locator(".js-plotly-plot").first.locator(".nsewdrag").first

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import caching
 from dashboard.components import errors_shown, plain
-from dashboard.drawer import Place, contact_sheet, open_if_asked
+from dashboard.drawer import Places, contact_sheet, open_if_asked
 from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.emotions import EMOTIONS
 from fer_core.workspace import Workspace
@@ -67,7 +67,7 @@ def comparison(dataset: Dataset) -> None:
         )
         rows = differing[kind if kind in kinds else kinds[0]]
         holder = other if kind == "removed" else dataset
-        places: list[Place] = list(zip(rows["split"], rows["row"].tolist(), strict=True))
+        places = Places(rows)
         words = rows["words"].tolist()
         contact_sheet(holder, places, lambda at: words[at], key=f"other-{name}-{kind}")
         open_if_asked(holder, places)

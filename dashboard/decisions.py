@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 import streamlit as st
 
-from dashboard.components import errors_kept, errors_shown, plain, show_kept_error
+from dashboard import caching
+from dashboard.components import errors_kept, errors_shown, page_link, plain, show_kept_error
 from dashboard.prepare_form import free_name, launch_dataset_job
 from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Action, Decision, Pending, Picture, decisions_csv, now
 from fer_core.emotions import EMOTIONS
+from fer_core.errors import FerError
+from fer_core.workspace import Workspace
 
 _REFUSED: Final = "decision_refused"
 _WORDS: Final = {
@@ -117,12 +121,25 @@ def pending_panel(dataset: Dataset) -> None:
                 on_click="ignore",
                 type="tertiary",
             )
+        if holder := _made_with(dataset, decisions):
+            page_link("data", f"{plain(holder)} was made with them", dataset=holder)
         last = decisions[-1]
         st.caption(plain(f"Last: {in_words(last)} · {last.path}{f' · {last.reason}' if last.reason else ''}"))
     if start:
         arguments = ["data", "prepare", "--add-to", str(dataset.folder)]
         arguments += ["--decisions", str(Pending(dataset.folder).file)]
         launch_dataset_job("prepare", name, arguments, "decided_name")
+
+
+def _made_with(dataset: Dataset, decisions: Sequence[Decision]) -> str | None:
+    """The newest dataset that holds all of them."""
+    wanted = {(decision.date, decision.pixel_sha) for decision in decisions}
+    for folder in Workspace.default().list_datasets():
+        with contextlib.suppress(FerError, OSError):  # a damaged one is told where it is chosen
+            held = caching.dataset(folder).info.config.get("decisions") or []
+            if folder.name != dataset.name and wanted <= {(one["date"], one["pixel_sha"]) for one in held}:
+                return folder.name
+    return None
 
 
 def _undo(dataset: Dataset) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, overload
 
 import streamlit as st
 
@@ -18,10 +19,45 @@ from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, seen_of
 from fer_core.preprocessing import Pixels, decode
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 Place = tuple[str, int]
 """Split, or ``LEFT_OUT``, and row of a picture."""
+
+
+@dataclass(frozen=True)
+class Places(Sequence[Place]):
+    """The places of rows of ``caching.images``; a place is made when it is asked for, since there can be 60,000."""
+
+    images: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @overload
+    def __getitem__(self, at: int) -> Place: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Place]: ...
+    def __getitem__(self, at: int | slice) -> Place | list[Place]:
+        if isinstance(at, slice):
+            part = self.images.iloc[at]
+            return list(zip(part["split"], part["row"].tolist(), strict=True))
+        row = self.images.iloc[at]
+        return str(row["split"]), int(row["row"])
+
+    def __contains__(self, place: object) -> bool:
+        return bool(self._fits(place).any())
+
+    def index(self, place: Place, *bounds: int) -> int:
+        del bounds  # nobody asks for a part
+        return int(self._fits(place).argmax())
+
+    def _fits(self, place: object) -> NDArray[np.bool_]:
+        split, row = place if isinstance(place, tuple) else ("", -1)
+        return ((self.images["split"] == split) & (self.images["row"] == row)).to_numpy()
+
 
 SHEET: Final = 24
 """Pictures of one contact sheet, in six columns."""
@@ -43,7 +79,7 @@ def contact_sheet(dataset: Dataset, places: Sequence[Place], words: Callable[[in
     page_key = f"{key}-page"
     page = min(int(st.session_state.get(page_key, 1)), pages)
     first = (page - 1) * SHEET
-    shown = list(places[first : first + SHEET])
+    shown = places[first : first + SHEET]
     with errors_shown():
         pictures = [decode(data) for data in encoded(dataset, shown)]
         figure = charts.contact_sheet(pictures, [words(first + number) for number in range(len(shown))])
@@ -192,7 +228,7 @@ def _copies(dataset: Dataset, images: pd.DataFrame, about: pd.Series, picture: P
         return
     st.markdown(f"**Copies of this photograph** :gray[{len(same):,}]")
     shown = same.head(_RELATIVES)
-    pictures = encoded(dataset, list(zip(shown["split"], shown["row"].tolist(), strict=True)))
+    pictures = encoded(dataset, Places(shown))
     with st.grid(_RELATIVES, min_column_width=72):
         for copy, data in zip(shown.to_dict("records"), pictures, strict=True):
             with st.container(gap="xsmall"):

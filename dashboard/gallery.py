@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import caching
 from dashboard.decisions import pending_panel
-from dashboard.drawer import Place, contact_sheet, open_if_asked
+from dashboard.drawer import Places, contact_sheet, open_if_asked
 from fer_core.data.dataset import LEFT_OUT, SPLITS, Dataset
 from fer_core.emotions import EMOTIONS, INDEX
 
@@ -30,12 +30,11 @@ def gallery(dataset: Dataset) -> None:
     if shown.empty:
         st.caption("No image fits. Take a filter away.")
         return
-    places: list[Place] = list(zip(shown["split"], shown["row"].tolist(), strict=True))
-    labels, paths, flags = shown["label"].to_numpy(), shown["path"].to_numpy(), shown["flags"].to_numpy()
+    places = Places(shown)
 
     def told(at: int) -> str:
-        parts = (EMOTIONS[labels[at]], places[at][0], paths[at], flags[at])
-        return " · ".join(part for part in parts if part)
+        image = shown.iloc[at]
+        return " · ".join(filter(None, (EMOTIONS[image["label"]], *image[["split", "path", "flags"]])))
 
     contact_sheet(dataset, places, told, key=f"gallery-{words}")
     link = {"dataset": dataset.name, "view": "Images", **_link()}

@@ -121,6 +121,7 @@ def test_damaged_decisions_are_told_in_one_sentence(dataset):
 def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, drawn):
     picture, other = pictures_named(dataset, dataset.table("train")["path"].iloc[[0, 5]].tolist())
     decisions = [picture.decision(Action.DROP), other.decision(Action.RELABEL, "neutral")]
+    Pending(dataset.folder).add(decisions)
     made = prepare([str(path) for path in drawn], workspace.datasets / "second", PrepareConfig(decisions=decisions))
     app = open_page("data", view="Compare", dataset=made.name)
     table = app.dataframe[0].value.set_index("")["all"]
@@ -129,6 +130,9 @@ def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, draw
     number = next(field for field in app.number_input if field.label.startswith("Open picture"))
     number.set_value(1).run()
     assert picture.path in text_of(app)
+    app = open_page("data", dataset=dataset.name)
+    assert "2 decided, not applied yet" in text_of(app)  # to this one, which stays as it is
+    assert "second was made with them" in [link.label for link in app.get("page_link")]
 
 
 def test_a_dataset_alone_has_nothing_to_be_compared_with(dataset):
