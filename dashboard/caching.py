@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from fer_core.data.dataset import LEFT_OUT, SPLITS, Dataset
+from fer_core.data.config import AugmentConfig, BalanceConfig
+from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.fetch import cache_folder
+from fer_core.data.info import SPLITS, Counts, count_by_source
 from fer_core.data.sources import FoundArchive, find_archives
 from fer_core.errors import FerError
 from fer_core.inference.detector_options import DetectorChoice
@@ -58,20 +60,35 @@ def table(opened: Dataset, split: str) -> pd.DataFrame:
     return _table(opened.folder, split, _stamp(opened.folder / "dataset.json"))
 
 
+@st.cache_data(max_entries=8, show_spinner=False)
+def _source_counts(folder: Path, stamp: float) -> dict[str, Counts]:
+    opened = _dataset(folder, stamp)
+    return count_by_source({split: opened.table(split) for split in SPLITS})
+
+
+def source_counts(opened: Dataset) -> dict[str, Counts]:
+    """Images by source, split and emotion."""
+    return _source_counts(opened.folder, _stamp(opened.folder / "dataset.json"))
+
+
 @st.cache_data(max_entries=32, show_spinner=False)
-def _family(folder: Path, stamp: float, emotion: str, number: int, seed: int | None) -> Family | None:
+def _family(
+    folder: Path, stamp: float, emotion: str, number: int, config: tuple[int, AugmentConfig] | None
+) -> Family | None:
     from fer_core.data.families import preview_family, stored_family
 
     opened = _dataset(folder, stamp)
     rows = _table(folder, "train", stamp)
-    if seed is None:
+    if config is None:
         return stored_family(opened, rows, emotion, number)
-    return preview_family(opened, rows, emotion, number, seed)
+    seed, strengths = config
+    return preview_family(opened, rows, emotion, number, seed, strengths)
 
 
-def family(opened: Dataset, emotion: str, number: int, seed: int | None) -> Family | None:
-    """An original with its augmented children: those it has, or with a ``seed`` those that balancing would make."""
-    return _family(opened.folder, _stamp(opened.folder / "dataset.json"), emotion, number, seed)
+def family(opened: Dataset, emotion: str, number: int, config: BalanceConfig | None) -> Family | None:
+    """An original with its augmented children: those it has, or with settings those that balancing would make."""
+    decisive = None if config is None else (config.seed, config.augment)
+    return _family(opened.folder, _stamp(opened.folder / "dataset.json"), emotion, number, decisive)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -31,6 +31,21 @@ def balance_finding(plans: Mapping[str, ClassPlan], *, done: bool) -> str:
     return f"Train {verb} from {before:,} to {after:,}: {'; '.join(parts)}."
 
 
+def weights_finding(counts: Mapping[str, int], weights: Mapping[str, float]) -> str:
+    """What class weights would do, which make the classes count alike.
+
+    Args:
+        counts: Train images by emotion.
+        weights: What an image of each emotion counts.
+    """
+    present = {emotion: weight for emotion, weight in weights.items() if counts[emotion]}
+    most, least = max(present, key=lambda emotion: present[emotion]), min(present, key=lambda emotion: present[emotion])
+    if len(present) == 1 or counts[most] == counts[least]:
+        return f"Every image counts 1: each class that is there has {counts[most]:,} images."
+    times = present[most] / present[least]
+    return f"No copies: in the loss, one {most} image would count as much as {times:.1f} {least} images."
+
+
 def data_finding(info: DatasetInfo) -> str:
     """What the audit found in a dataset's sources: re-exports first, then copies between train and test."""
     parts = []

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from fer_core.cli.console import (
     DetachOption,
@@ -18,7 +19,16 @@ from fer_core.cli.console import (
     start_detached,
 )
 from fer_core.cli.decide import decide
-from fer_core.data.config import MAX_TARGET, BalanceConfig, Policy, PrepareConfig, Recipe, Validation, default_recipe
+from fer_core.data.config import (
+    MAX_TARGET,
+    AugmentConfig,
+    BalanceConfig,
+    Policy,
+    PrepareConfig,
+    Recipe,
+    Validation,
+    default_recipe,
+)
 from fer_core.emotions import EMOTIONS, parse_emotion
 from fer_core.errors import ConfigError, DatasetError, SourceError
 from fer_core.jobs.worker import work
@@ -166,11 +176,23 @@ def balance_command(
     target_of: Annotated[
         list[str] | None, typer.Option(metavar="EMOTION=N", help="Target of one class; may be repeated.")
     ] = None,
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STRENGTH=X",
+            help=f"A strength of augmentation that is not the usual one, as rotation=20 or flip=0; may be repeated. "
+            f"The usual ones: {', '.join(f'{name}={value:g}' for name, value in AugmentConfig())}.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help=BalanceConfig.model_fields["seed"].description)] = 42,
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a second dataset whose train split is balanced by augmentation."""
+    """Make a second dataset whose train split is balanced by augmentation.
+
+    Class weights do without copies: train on DATASET itself with --set phases.0.class_weights=inverse, and the same for
+    each further phase of the preset.
+    """
     from fer_core.data.balance import balance, plan
     from fer_core.data.dataset import Dataset, check_free
 
@@ -181,8 +203,19 @@ def balance_command(
     parent = Dataset.open(space.dataset(dataset))
     parent.check_trainable()
     chosen = recipe or default_recipe(parent.info.config.get("policy"))
-    config = BalanceConfig(recipe=chosen, target=target, cap=cap, target_of=_targets(target_of or []), seed=seed)
-    plan(parent.counts()["train"], config)  # says what is wrong before a job is made
+    config = BalanceConfig(
+        recipe=chosen,
+        target=target,
+        cap=cap,
+        target_of=_targets(target_of or []),
+        augment=_strengths(augment or []),
+        seed=seed,
+    )
+    # Both say what is wrong before a job is made.
+    plan(parent.counts()["train"], config)
+    config.augment.check(parent.info.channels)
+    if parent.info.channels == 1 and "hue" in config.augment.changed():
+        note(f"{parent.name} is gray: hue changes nothing there.")
     argv = ["data", "balance", str(parent.folder), "--out", str(folder), *config.options()]
     name = space.new_name(space.jobs, f"balance-{folder.name}")
     if detach:
@@ -324,6 +357,22 @@ def _targets(words: list[str]) -> dict[str, int]:
             )
         targets[emotion] = wanted
     return targets
+
+
+def _strengths(words: list[str]) -> AugmentConfig:
+    strengths: dict[str, str] = {}
+    for word in words:
+        name, _, value = (part.strip() for part in word.partition("="))
+        try:
+            AugmentConfig.model_validate({name: value})
+            known = name in AugmentConfig.model_fields
+        except ValidationError:
+            known = False
+        if not known:
+            ranges = ", ".join(f"{field} (0 to {AugmentConfig.largest(field):g})" for field, _ in AugmentConfig())
+            raise ConfigError(f"--augment {word}: expected STRENGTH=X with one of {ranges}.")
+        strengths[name] = value
+    return AugmentConfig.model_validate(strengths)
 
 
 def _dataset(what: list[str]) -> Dataset | None:

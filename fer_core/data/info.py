@@ -147,6 +147,21 @@ def count(splits: Sequence[str] | NDArray[Any], labels: NDArray[np.int64]) -> Co
     }
 
 
+def count_by_source(tables: Mapping[str, pd.DataFrame]) -> dict[str, Counts]:
+    """Counts images by source, split and emotion; augmented children count for the source of their original.
+
+    Args:
+        tables: The rows of each of ``SPLITS``, with their ``source`` and ``label``.
+    """
+    counts: dict[str, Counts] = {}
+    for split, table in tables.items():
+        for source, rows in table.groupby("source"):
+            mine = counts.setdefault(str(source), {name: dict.fromkeys(EMOTIONS, 0) for name in SPLITS})
+            numbers = np.bincount(rows["label"], minlength=len(EMOTIONS)).tolist()
+            mine[split] = dict(zip(EMOTIONS, numbers, strict=True))
+    return dict(sorted(counts.items()))
+
+
 def leaks(tables: Mapping[str, pd.DataFrame]) -> dict[str, int]:
     """How many images of each evaluation split show a photograph that is also in train.
 

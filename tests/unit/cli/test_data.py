@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_core.data.config import AugmentConfig
 from fer_core.data.dataset import Dataset
 from fer_core.data.prepare import prepare
 from fer_core.emotions import EMOTIONS
@@ -101,6 +102,38 @@ def test_a_senseless_target_of_a_class_is_refused(archive, workspace, capfd, tar
     assert code == 2
     assert "N from 1 to 1,000,000" in err
     assert list_jobs(workspace.jobs) == []
+
+
+@pytest.mark.parametrize(
+    ("strengths", "says"),
+    [
+        (["rotatoin=20"], "--augment rotatoin=20: expected STRENGTH=X with one of flip (0 to 1), rotation (0 to 45), "),
+        (["rotation=90"], "rotation (0 to 45)"),
+        (["flip"], "expected STRENGTH=X"),
+        (["brightness=nan"], "brightness (0 to 0.5)"),
+        (["rotation=0", "shear=0", "brightness=0", "contrast=0"], "children would equal their original"),
+    ],
+)
+def test_senseless_strengths_of_augmentation_are_refused(archive, workspace, capfd, strengths, says):
+    prepare([str(archive)], workspace.datasets / "mine")
+    words = [word for strength in strengths for word in ("--augment", strength)]
+    code, out, err = run(capfd, "data", "balance", "mine", "--out", "even", *words)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+    assert list_jobs(workspace.jobs) == []
+
+
+def test_strengths_of_augmentation_are_taken_and_hue_on_gray_is_told(archive, workspace, capfd):
+    prepare([str(archive)], workspace.datasets / "mine")
+    how = ["--target", "9", "--augment", "rotation=20", "--augment", "hue=40"]
+    code, _, err = run(capfd, "data", "balance", "mine", "--out", "grown", *how)
+    assert code == 0
+    assert "mine is gray: hue changes nothing there." in err
+    made = Dataset.open(workspace.datasets / "grown").info.config["balance"]["augment"]
+    assert made == AugmentConfig(rotation=20, hue=40).model_dump()
+    (job,) = list_jobs(workspace.jobs)
+    assert job.spec().arguments[-4:] == ["--augment", "rotation=20", "--augment", "hue=40"]
 
 
 def test_what_cannot_be_used_is_said(tmp_path, workspace):
