@@ -101,6 +101,7 @@ class DatasetInfo(BaseModel):
     width: int
     channels: int
     counts: dict[str, Counts]
+    source_counts: dict[str, dict[str, Counts]] = {}
     removed: list[Change]
     audit: Audit
     findings: list[FindingCount] = []

@@ -17,10 +17,13 @@ class Ledger:
 
     Args:
         labels: int64 ``[N]``, indices into ``EMOTIONS``.
+        sources: The source of each row.
     """
 
-    def __init__(self, labels: NDArray[np.int64]) -> None:
+    def __init__(self, labels: NDArray[np.int64], sources: NDArray[np.object_]) -> None:
         self.counts: dict[str, Counts] = {}
+        self.by_source: dict[str, dict[str, Counts]] = {}
+        self._rows_of = {str(name): np.flatnonzero(sources == name) for name in dict.fromkeys(sources)}
         self.changes: list[Change] = []
         self._labels = labels
         self._before: NDArray[np.object_] | None = None
@@ -42,7 +45,9 @@ class Ledger:
         """
         if labels is not None:
             self._labels = labels
-        self.counts[step] = count(splits.astype(str), self._labels)
+        named = splits.astype(str)
+        self.counts[step] = count(named, self._labels)
+        self.by_source[step] = {name: count(named[r], self._labels[r]) for name, r in self._rows_of.items()}
         if self._before is not None and why is not None:
             moved = self._before != splits
             reasons = pd.DataFrame({"from": self._before, "to": splits, "why": why})[moved]

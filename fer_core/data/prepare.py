@@ -105,6 +105,7 @@ def prepare(
         width=config.size,
         channels=channels,
         counts=assignment.ledger.counts,
+        source_counts=assignment.ledger.by_source,
         removed=assignment.ledger.changes,
         audit=found,
         findings=findings.counts(),

@@ -73,7 +73,7 @@ def assign(
         SourceError: Validation is to be PublicTest, and there is none.
     """
     labels = table["label"].to_numpy()
-    ledger = Ledger(labels)
+    ledger = Ledger(labels, table["source"].to_numpy(object))
     splits = table["published"].to_numpy(object).copy()
     ledger.record("read", splits)
     reasons = np.full(len(table), "", object)
