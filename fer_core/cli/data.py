@@ -190,6 +190,7 @@ def audit_command(
     with progress_bar() as bar:
         dataset = _dataset(what)
         if dataset is not None:
+            dataset.check()
             counts, found, left_out = (
                 dataset.info.counts,
                 audit_dataset(dataset, bar),
@@ -304,13 +305,14 @@ def _dataset(what: list[str]) -> Dataset | None:
     if len(what) != 1:
         return None
     try:
-        return Dataset.open(Workspace.default().dataset(what[0]))
+        folder = Workspace.default().dataset(what[0])
     except DatasetError:
         if not expand(what[0]).exists() and "=" not in what[0]:
             raise SourceError(
                 f"{what[0]}: neither a prepared dataset nor a file or folder. Check the name or path."
             ) from None
         return None
+    return Dataset.open(folder)
 
 
 def _made(dataset: Dataset) -> str:

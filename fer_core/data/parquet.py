@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,9 +59,22 @@ COPIES_SCHEMA: Final = pa.schema(
 
 def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A whole shard, or some of its columns."""
-    # ParquetFile keeps the struct of a selected sub-column; read_table would flatten it.
-    with pq.ParquetFile(path) as file:
+    with _open(path) as file:
         return file.read(columns=columns)
+
+
+@contextlib.contextmanager
+def _open(shard: Path) -> Iterator[pq.ParquetFile]:
+    """Checks what it can at once: every page's checksum when it is read, and what has none, the types of the columns.
+
+    Shards of earlier versions have no checksums and pass.
+    """
+    # ParquetFile keeps the struct of a selected sub-column; read_table would flatten it.
+    with pq.ParquetFile(shard, page_checksum_verification=True) as file:
+        for column in file.schema_arrow:
+            if column.type != SCHEMA.field(column.name).type:
+                raise pa.ArrowInvalid(f"{column.name}: {column.type}")
+        yield file
 
 
 def frame_of(part: pa.Table) -> pd.DataFrame:
@@ -70,27 +84,33 @@ def frame_of(part: pa.Table) -> pd.DataFrame:
     return frame[["path", "source", "usage", "pixel_sha", "photo_id", "parent_id", "flags", "label"]]
 
 
-def read_tables(shards: Sequence[Path]) -> pd.DataFrame:
-    """The rows of some shards without their pictures."""
-    columns = ["image.path", "label", *_TEXT]
-    return pd.concat([frame_of(read_shard(shard, columns)) for shard in shards], ignore_index=True)
+def read_table(shard: Path) -> pd.DataFrame:
+    """The rows of a shard without their pictures."""
+    return frame_of(read_shard(shard, ["image.path", "label", *_TEXT]))
 
 
-def read_pictures(shards: Sequence[Path], rows: NDArray[np.int64]) -> dict[int, bytes]:
-    """The encoded pictures of some rows, counted over all shards; only their row groups are read."""
+def read_pictures(shard: Path, rows: NDArray[np.int64], start: int) -> tuple[dict[int, bytes], int]:
+    """The encoded pictures of some rows as far as they lie in a shard; only their row groups are read.
+
+    Args:
+        shard: A file.
+        rows: Numbers of rows, counted over all shards.
+        start: The number of its first row.
+
+    Returns:
+        The pictures by row, and the number of the next shard's first row.
+    """
     found: dict[int, bytes] = {}
-    start = 0
-    for shard in shards:
-        with pq.ParquetFile(shard) as file:
-            for group in range(file.num_row_groups):
-                stop = start + file.metadata.row_group(group).num_rows
-                inside = rows[(rows >= start) & (rows < stop)]
-                if len(inside):
-                    part = file.read_row_group(group, columns=["image"])
-                    column = part.column("image").combine_chunks().field("bytes")
-                    found |= {int(row): column[int(row) - start].as_py() for row in inside}
-                start = stop
-    return found
+    with _open(shard) as file:
+        for group in range(file.num_row_groups):
+            stop = start + file.metadata.row_group(group).num_rows
+            inside = rows[(rows >= start) & (rows < stop)]
+            if len(inside):
+                part = file.read_row_group(group, columns=["image"])
+                column = part.column("image").combine_chunks().field("bytes")
+                found |= {int(row): column[int(row) - start].as_py() for row in inside}
+            start = stop
+    return found, start
 
 
 def write_split(folder: Path, split: str, rows: Rows, digest: Any, progress: Progress) -> None:
@@ -113,6 +133,7 @@ def write_split(folder: Path, split: str, rows: Rows, digest: Any, progress: Pro
             "compression": {"image.bytes": "none"},
             "use_dictionary": list(_TEXT),
             "write_statistics": ["label"],
+            "write_page_checksum": True,
         }
         with pq.ParquetWriter(path, SCHEMA, **options) as writer:
             for _ in range(SHARD_ROWS // _ROW_GROUP):
