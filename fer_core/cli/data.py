@@ -160,6 +160,7 @@ def balance_command(
     check_free(folder)
     parent = Dataset.open(space.dataset(dataset))
     parent.check_trainable()
+    parent.check()
     chosen = recipe or default_recipe(parent.info.config.get("policy"))
     config = BalanceConfig(recipe=chosen, target=target, cap=cap, target_of=_targets(target_of or []), seed=seed)
     plan(parent.counts()["train"], config)  # says what is wrong before a job is made
