@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import streamlit as st
 
 from dashboard import caching, drawings
-from dashboard.components import plain
+from dashboard.components import errors_shown, plain
 from dashboard.decisions import decide_about, pending_panel
 from dashboard.drawer import Place, encoded, open_if_asked
 from fer_core.data.dataset import Dataset
@@ -25,6 +25,11 @@ _HEIGHT: Final = 280
 @st.fragment
 def findings_view(dataset: Dataset) -> None:
     """The findings of a dataset, the gravest first."""
+    with errors_shown():
+        _show(dataset)
+
+
+def _show(dataset: Dataset) -> None:
     table = caching.findings(dataset)
     if table is None:
         st.info(

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard import caching
+from dashboard.components import errors_shown
 from dashboard.decisions import pending_panel
 from dashboard.drawer import Places, contact_sheet, open_if_asked
 from fer_core.data.dataset import LEFT_OUT, SPLITS, Dataset
@@ -24,6 +25,11 @@ _KINDS: Final = ("all", "originals", "augmented")
 @st.fragment
 def gallery(dataset: Dataset) -> None:
     """Filters, and what they leave."""
+    with errors_shown():
+        _show(dataset)
+
+
+def _show(dataset: Dataset) -> None:
     images = caching.images(dataset)
     shown, words = _filtered(images)
     st.markdown(f"**{len(shown):,} of {len(images):,} images** :gray[{words}]")

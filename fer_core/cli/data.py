@@ -202,6 +202,7 @@ def balance_command(
     check_free(folder)
     parent = Dataset.open(space.dataset(dataset))
     parent.check_trainable()
+    parent.check()
     chosen = recipe or default_recipe(parent.info.config.get("policy"))
     config = BalanceConfig(
         recipe=chosen,
@@ -250,6 +251,7 @@ def audit_command(
     with progress_bar() as bar:
         dataset = _dataset(what)
         if dataset is not None:
+            dataset.check()
             audited = audit_dataset(dataset, bar)
         else:
             audited = audit_sources(what, (48, 48), 1, bar, _labels(map_file, label or []))
@@ -382,13 +384,14 @@ def _dataset(what: list[str]) -> Dataset | None:
     if len(what) != 1:
         return None
     try:
-        return Dataset.open(Workspace.default().dataset(what[0]))
+        folder = Workspace.default().dataset(what[0])
     except DatasetError:
         if not expand(what[0]).exists() and "=" not in what[0]:
             raise SourceError(
                 f"{what[0]}: neither a prepared dataset nor a file or folder. Check the name or path."
             ) from None
         return None
+    return Dataset.open(folder)
 
 
 def _made(dataset: Dataset) -> str:

@@ -11,17 +11,17 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from fer_core.data.card import card
 from fer_core.data.figures import write_figures
@@ -49,6 +49,8 @@ __all__ = [
     "write_dataset",
 ]
 
+COPIES: Final = "copies.parquet"
+FINDINGS: Final = "findings.parquet"
 _PARTIAL: Final = ".preparing-"
 
 RowNumbers = Sequence[int] | NDArray[np.int64]
@@ -128,7 +130,7 @@ class Dataset:
         """
         path = folder / "dataset.json"
         try:
-            info = DatasetInfo.model_validate_json(path.read_bytes())
+            info = DatasetInfo.from_json(path.read_bytes())
         except FileNotFoundError:
             raise DatasetError(
                 f"{folder}: no prepared dataset here (dataset.json is missing). "
@@ -136,13 +138,10 @@ class Dataset:
             ) from None
         except OSError as error:
             raise from_os_error(error, path) from error
-        except ValidationError as error:
+        except DatasetError as error:
+            raise DatasetError(f"{path}: {error}") from None
+        except ValueError as error:
             raise DatasetError(f"{path}: damaged or not ours. Prepare the dataset again.") from error
-        if info.schema_version != SCHEMA_VERSION:
-            raise DatasetError(
-                f"{path}: schema version {info.schema_version}, this program reads {SCHEMA_VERSION}. "
-                "Prepare the dataset again."
-            )
         return cls(folder.absolute(), info)
 
     @property
@@ -168,10 +167,21 @@ class Dataset:
         """The rows of a split without their pictures: the columns of ``Split.table`` and ``label``.
 
         Also of ``LEFT_OUT``, with a column ``why``; it is empty for a dataset that was made before it was kept.
-        """
-        from fer_core.data.parquet import read_tables
 
-        return self._read(read_tables, self._shards(split))
+        Raises:
+            DatasetError: There is no such split, or a shard is missing or visibly damaged.
+        """
+        import pandas as pd
+
+        from fer_core.data.parquet import no_rows, read_table
+
+        tables = []
+        for shard in (shards := self._shards(split)):
+            with _reading(shard):
+                tables.append(read_table(shard))
+        if split != LEFT_OUT and sum(map(len, tables)) != self._size(split):
+            raise _damaged(shards[-1])
+        return pd.concat(tables, ignore_index=True) if tables else no_rows()
 
     def split(self, name: str, progress: Progress = silent) -> Split:
         """A whole split, decoded.
@@ -184,31 +194,41 @@ class Dataset:
         from fer_core.data.parquet import frame_of, read_shard
 
         shards = self._shards(name)
-        size, channels = (self.info.height, self.info.width), self.info.channels
-        total = sum(self.counts()[name].values())
+        size, channels, total = (self.info.height, self.info.width), self.info.channels, self._size(name)
         images = np.empty((total, *size, channels), np.uint8)
         tables, done = [], 0
         for shard in shards:
-            part = self._read(read_shard, shard)
-            encoded = part.column("image").combine_chunks().field("bytes")
-            if done + len(encoded) > total:
-                raise self._damaged()
-            for offset, data in enumerate(encoded):
-                images[done + offset] = to_native(decode(data.as_py(), name), size, channels)
-            tables.append(frame_of(part))
-            done += len(encoded)
+            self._check(shard)
+            with _reading(shard):
+                part = read_shard(shard)
+                for place, data in enumerate(part.column("image").combine_chunks().field("bytes"), start=done):
+                    images[place] = to_native(decode(data.as_py(), name), size, channels)
+                tables.append(frame_of(part))
+            done += len(part)
             progress(f"Reading {name}", done, total)
         if done != total:
-            raise self._damaged()
+            raise _damaged(shards[-1])
         table = pd.concat(tables, ignore_index=True)
         return Split(images, table.pop("label").to_numpy(np.int64), table)
 
     def encoded(self, split: str, rows: RowNumbers) -> list[bytes]:
-        """The encoded pictures (PNG or JPEG) of some rows, for galleries; only their row groups are read."""
+        """The encoded pictures (PNG or JPEG) of some rows, for galleries; only their row groups are read.
+
+        Raises:
+            DatasetError: There is no such split, or a shard is missing, or damaged where it was read.
+        """
         from fer_core.data.parquet import read_pictures
 
-        wanted = self._read(read_pictures, self._shards(split), np.unique(np.asarray(rows, np.int64)))
-        return [wanted[int(row)] for row in rows]
+        wanted = np.unique(np.asarray(rows, np.int64))
+        found: dict[int, bytes] = {}
+        start = 0
+        for shard in (shards := self._shards(split)):
+            with _reading(shard):
+                pictures, start = read_pictures(shard, wanted, start)
+            found |= pictures
+        if split != LEFT_OUT and start != self._size(split):
+            raise _damaged(shards[-1])
+        return [found[int(row)] for row in rows]
 
     def copies(self) -> pd.DataFrame:
         """Pairs of an evaluation image and a copy of it on the training side, worst first.
@@ -220,17 +240,47 @@ class Dataset:
         return self.copies_table().to_pandas()
 
     def copies_table(self) -> pa.Table:
-        """``copies.parquet`` as it is."""
+        """``copies.parquet`` as it is.
+
+        Raises:
+            DatasetError: It is missing or damaged.
+        """
         import pyarrow.parquet as pq
 
-        return self._read(pq.read_table, self.folder / "copies.parquet")
+        file = self.folder / COPIES
+        self._check(file)
+        with _reading(file):
+            return pq.read_table(file)
+
+    def check(self) -> None:
+        """Compares every file of rows with what was written.
+
+        Raises:
+            DatasetError: One is missing or damaged.
+        """
+        shards = (shard for split in (*SPLITS, LEFT_OUT) for shard in self._shards(split))
+        others = (self.folder / name for name in (COPIES, FINDINGS) if name == COPIES or name in self.info.files)
+        for file in (*shards, *others):
+            self._check(file)
+
+    def _check(self, file: Path) -> None:
+        with _reading(file):
+            if self.info.files and _sha256(file) != self.info.files[file.name]:
+                raise _damaged(file)
+
+    def _size(self, split: str) -> int:
+        return sum(self.counts()[split].values())
 
     def findings(self) -> pa.Table | None:
         """``findings.parquet``, in ``findings.SCHEMA``; None for a dataset that was made before they were kept."""
         import pyarrow.parquet as pq
 
-        file = self.folder / "findings.parquet"
-        return self._read(pq.read_table, file) if file.is_file() else None
+        file = self.folder / FINDINGS
+        if FINDINGS not in self.info.files and not file.is_file():
+            return None
+        self._check(file)
+        with _reading(file):
+            return pq.read_table(file)
 
     def attached(self) -> Attached:
         """What it holds besides its splits, to be handed on."""
@@ -240,23 +290,33 @@ class Dataset:
     def _shards(self, split: str) -> list[Path]:
         if split not in (*SPLITS, LEFT_OUT):
             raise DatasetError(f"No split named {split!r}. There are {', '.join(SPLITS)}.")
-        found = sorted(self.folder.glob(f"{split}-*-of-*.parquet"))
+        names = self.info.files or (file.name for file in self.folder.glob("*.parquet"))
+        found = sorted(name for name in names if re.fullmatch(rf"{split}-\d{{5}}-of-\d{{5}}\.parquet", name))
         if not found and split == LEFT_OUT:
             return []
-        if not found or len(found) != int(found[0].stem.rpartition("-")[2]):
-            raise self._damaged()
-        return found
+        if not found or len(found) != int(found[0][-13:-8]):
+            raise _damaged(self.folder / f"{split}-*.parquet")
+        return [self.folder / name for name in found]
 
-    def _read(self, read: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        import pyarrow as pa
 
-        try:
-            return read(*arguments, **options)
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged() from error
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Takes whatever is raised while a file is read for damage to it: Parquet's reader raises many kinds."""
+    try:
+        yield
+    except PermissionError as error:
+        raise from_os_error(error, file) from error
+    except Exception as error:
+        raise _damaged(file) from error
 
-    def _damaged(self) -> DatasetError:
-        return DatasetError(f"{self.folder}: a file of the dataset is missing or damaged. Prepare it again.")
+
+def _damaged(file: Path) -> DatasetError:
+    return DatasetError(f"{file}: this file of the dataset is missing or damaged. Prepare the dataset again.")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def check_free(out: Path) -> None:
@@ -285,16 +345,16 @@ def partial_folder(out: Path) -> Iterator[Path]:
     lock = -1
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(out.parent)
-        fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=out.parent))
-        fresh.chmod(0o755)
-        lock = os.open(fresh, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Named as ours only now that it is locked: another writer removes unlocked ones.
-        partial = fresh.rename(fresh.with_name(f"{_PARTIAL}{out.name}-{fresh.name[5:]}"))
+        with _locked(out.parent):
+            _remove_leftovers(out.parent)
+            partial = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{out.name}-", dir=out.parent))
+            partial.chmod(0o755)
+            lock = os.open(partial, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield partial
-        check_free(out)
-        partial.rename(out)
+        with _locked(out.parent):  # of two that finish at once, the second finds the first's
+            check_free(out)
+            partial.rename(out)
     except BaseException as error:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
@@ -304,6 +364,17 @@ def partial_folder(out: Path) -> Iterator[Path]:
     finally:
         if lock >= 0:
             os.close(lock)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer at a time within the block, in which a folder of ours may be there before it is locked."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _remove_leftovers(parent: Path) -> None:
@@ -332,7 +403,7 @@ def write_dataset(
 
     Args:
         out: The folder to make.
-        info: Its description; the fingerprint is computed here.
+        info: Its description; the fingerprint and the checksums of the files are computed here.
         splits: The rows of each of ``SPLITS``.
         attached: What else it holds.
         progress: Told of every chunk written.
@@ -351,12 +422,13 @@ def write_dataset(
         if attached.left_out is not None:
             # Not part of the fingerprint: that tells what is trained on and evaluated.
             write_split(folder, LEFT_OUT, attached.left_out, hashlib.sha256(), progress)
-        write_copies(folder / "copies.parquet", attached.copies)
+        write_copies(folder / COPIES, attached.copies)
         if attached.findings is not None:
-            write_table(folder / "findings.parquet", attached.findings)
-        info = info.model_copy(update={"fingerprint": digest.hexdigest()})
+            write_table(folder / FINDINGS, attached.findings)
+        files = {file.name: _sha256(file) for file in sorted(folder.glob("*.parquet"))}
+        info = info.model_copy(update={"fingerprint": digest.hexdigest(), "files": files})
         (folder / "README.md").write_text(card(info), encoding="utf-8")
-        (folder / "dataset.json").write_text(info.model_dump_json(indent=1), encoding="utf-8")
+        (folder / "dataset.json").write_text(info.to_json(), encoding="utf-8")
         progress("Drawing figures", 0, 0)
         write_figures(Dataset(folder, info))
     return Dataset(out.absolute(), info)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field, StrictInt
 
 from fer_core.emotions import EMOTIONS
+from fer_core.errors import DatasetError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +92,21 @@ class FindingCount(BaseModel):
     action: str
 
 
+def _complete(counts: Counts) -> Counts:
+    # In any order; other code looks every one of them up.
+    if set(counts) != set(SPLITS) or any(set(split) != set(EMOTIONS) for split in counts.values()):
+        raise ValueError(f"expected the splits {', '.join(SPLITS)}, each with the seven emotions")
+    if any(n < 0 for split in counts.values() for n in split.values()):
+        raise ValueError("a negative number of images")
+    return counts
+
+
+class _Version(BaseModel):
+    """The one field of ``dataset.json`` that every version of this program can read."""
+
+    schema_version: StrictInt
+
+
 class DatasetInfo(BaseModel):
     """``dataset.json``."""
 
@@ -97,10 +114,10 @@ class DatasetInfo(BaseModel):
     name: str
     created: float
     config: dict[str, Any]
-    height: int
-    width: int
-    channels: int
-    counts: dict[str, Counts]
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    channels: int = Field(ge=1, le=3)
+    counts: dict[str, Annotated[Counts, AfterValidator(_complete)]] = Field(min_length=1)
     source_counts: dict[str, dict[str, Counts]] = {}
     removed: list[Change]
     audit: Audit
@@ -112,6 +129,41 @@ class DatasetInfo(BaseModel):
     unmatched_decisions: int = 0
     parent: str | None = None
     fingerprint: str = ""
+    files: dict[str, str] = {}
+    """SHA-256 (hex) of every Parquet file by its name; empty where the dataset is older than this field."""
+    checksum: str = ""
+    """SHA-256 (hex) of the text of ``dataset.json`` without these digits; may be missing as ``files`` may."""
+
+    def to_json(self) -> str:
+        """The text of ``dataset.json``, with its checksum."""
+        text = self.model_copy(update={"checksum": ""}).model_dump_json(indent=1)
+        before, key, after = text.rpartition('"checksum":')  # the last field
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return before + key + after.replace('""', f'"{digest}"')
+
+    @classmethod
+    def from_json(cls, text: bytes) -> DatasetInfo:
+        """Reads what ``to_json`` wrote.
+
+        Raises:
+            DatasetError: It is of another schema version.
+            ValueError: It is damaged, or something else.
+        """
+        # First of all: what else a newer version writes, nobody knows.
+        version = _Version.model_validate_json(text).schema_version
+        if version > SCHEMA_VERSION:
+            raise DatasetError(
+                f"made by a newer version of this program (schema version {version}, this one reads "
+                f"{SCHEMA_VERSION}). Update this program to use it."
+            )
+        if version != SCHEMA_VERSION:
+            raise DatasetError(
+                f"schema version {version}, this program reads {SCHEMA_VERSION}. Prepare the dataset again."
+            )
+        info = cls.model_validate_json(text)
+        if info.checksum and hashlib.sha256(text.replace(info.checksum.encode(), b"")).hexdigest() != info.checksum:
+            raise ValueError("the checksum is that of another text")
+        return info
 
     def final(self) -> Counts:
         """Counts after the last step: what the dataset holds."""

@@ -52,7 +52,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled pictures. ``read`` returns the encoded bytes of one entry, by index; threads may call it."""
+    """Labelled pictures.
+
+    ``read`` returns the encoded bytes of one entry, by index, always the same or an error; threads may call it.
+    """
 
     name: str
     path: Path

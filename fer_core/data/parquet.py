@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,9 +62,22 @@ COPIES_SCHEMA: Final = pa.schema(
 
 def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A whole shard, or some of its columns."""
-    # ParquetFile keeps the struct of a selected sub-column; read_table would flatten it.
-    with pq.ParquetFile(path) as file:
+    with _open(path) as file:
         return file.read(columns=columns)
+
+
+@contextlib.contextmanager
+def _open(shard: Path) -> Iterator[pq.ParquetFile]:
+    """Checks what it can at once: every page's checksum when it is read, and what has none, the types of the columns.
+
+    Shards of earlier versions have no checksums and pass.
+    """
+    # ParquetFile keeps the struct of a selected sub-column; read_table would flatten it.
+    with pq.ParquetFile(shard, page_checksum_verification=True) as file:
+        for column in file.schema_arrow:
+            if column.type != LEFT_OUT_SCHEMA.field(column.name).type:  # all columns that there are
+                raise pa.ArrowInvalid(f"{column.name}: {column.type}")
+        yield file
 
 
 def frame_of(part: pa.Table) -> pd.DataFrame:
@@ -73,30 +87,40 @@ def frame_of(part: pa.Table) -> pd.DataFrame:
     return frame[[name for name in ("path", *_TEXT, "label", "why") if name in frame]]
 
 
-def read_tables(shards: Sequence[Path]) -> pd.DataFrame:
-    """The rows of some shards without their pictures."""
-    if not shards:
-        return frame_of(LEFT_OUT_SCHEMA.empty_table())
-    known = {*pq.read_schema(shards[0]).names}
-    columns = ["image.path", *(name for name in ("label", *_TEXT, "why") if name in known)]
-    return pd.concat([frame_of(read_shard(shard, columns)) for shard in shards], ignore_index=True)
+def read_table(shard: Path) -> pd.DataFrame:
+    """The rows of a shard without their pictures."""
+    with _open(shard) as file:
+        there = file.schema_arrow.names
+        return frame_of(file.read(columns=["image.path", *(n for n in ("label", *_TEXT, "why") if n in there)]))
 
 
-def read_pictures(shards: Sequence[Path], rows: NDArray[np.int64]) -> dict[int, bytes]:
-    """The encoded pictures of some rows, counted over all shards; only their row groups are read."""
+def no_rows() -> pd.DataFrame:
+    """What ``read_table`` gives for ``LEFT_OUT`` where nothing is."""
+    return frame_of(LEFT_OUT_SCHEMA.empty_table())
+
+
+def read_pictures(shard: Path, rows: NDArray[np.int64], start: int) -> tuple[dict[int, bytes], int]:
+    """The encoded pictures of some rows as far as they lie in a shard; only their row groups are read.
+
+    Args:
+        shard: A file.
+        rows: Numbers of rows, counted over all shards.
+        start: The number of its first row.
+
+    Returns:
+        The pictures by row, and the number of the next shard's first row.
+    """
     found: dict[int, bytes] = {}
-    start = 0
-    for shard in shards:
-        with pq.ParquetFile(shard) as file:
-            for group in range(file.num_row_groups):
-                stop = start + file.metadata.row_group(group).num_rows
-                inside = rows[(rows >= start) & (rows < stop)]
-                if len(inside):
-                    part = file.read_row_group(group, columns=["image"])
-                    column = part.column("image").combine_chunks().field("bytes")
-                    found |= {int(row): column[int(row) - start].as_py() for row in inside}
-                start = stop
-    return found
+    with _open(shard) as file:
+        for group in range(file.num_row_groups):
+            stop = start + file.metadata.row_group(group).num_rows
+            inside = rows[(rows >= start) & (rows < stop)]
+            if len(inside):
+                part = file.read_row_group(group, columns=["image"])
+                column = part.column("image").combine_chunks().field("bytes")
+                found |= {int(row): column[int(row) - start].as_py() for row in inside}
+            start = stop
+    return found, start
 
 
 def write_split(folder: Path, split: str, rows: Rows, digest: Any, progress: Progress) -> None:
@@ -120,6 +144,7 @@ def write_split(folder: Path, split: str, rows: Rows, digest: Any, progress: Pro
             "compression": {"image.bytes": "none"},
             "use_dictionary": list(_TEXT),
             "write_statistics": ["label"],
+            "write_page_checksum": True,
         }
         with pq.ParquetWriter(path, schema, **options) as writer:
             for _ in range(SHARD_ROWS // _ROW_GROUP):

@@ -38,7 +38,7 @@ from fer_core.data.sources import open_sources
 from fer_core.data.split import Assignment, assign
 from fer_core.data.table import Material, read_material
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import SourceError
+from fer_core.errors import FerError, SourceError
 from fer_core.jobs.progress import Progress, silent
 from fer_core.preprocessing import decode, to_native
 from fer_core.workspace import printable
@@ -137,7 +137,14 @@ def _fetcher(sources: Sequence[Source], table: pd.DataFrame, size: tuple[int, in
     def fetch(rows: RowNumbers) -> list[bytes]:
         pictures = []
         for row in rows:
-            data = by_name[names[row]].read(int(entries[row]))
+            source = by_name[names[row]]
+            try:
+                data = source.read(int(entries[row]))
+            except (FerError, OSError) as error:
+                raise SourceError(
+                    f"{source.path}: {table['path'].iat[row]} has changed or gone since it was first read. "
+                    "Prepare the dataset again when nothing changes the source any more."
+                ) from error
             pictures.append(data if keep[row] else encode_png(to_native(decode(data), size, channels)))
         return pictures
 

@@ -15,7 +15,7 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -303,9 +303,25 @@ def _open_folder(name: str, root: Path, meanings: Meanings) -> Source:
                     return _open_csv(name, root, printable(csv_name), file, meanings)
     files = [root / entry for entry in listing.names]
     return Source(
-        name, root, recognise(listing.entries), listing.entries, listing.quarantined,
-        read=lambda index: _read_file(files[index]),
+        name, root, recognise(listing.entries), listing.entries, listing.quarantined, read=_same_bytes(files)
     )  # fmt: skip
+
+
+def _same_bytes(files: Sequence[Path]) -> Callable[[int], bytes]:
+    """Reads files by number. One that has changed since it was first read is an error: what was found out about it
+    does not hold any more. (A zip compares every entry with the checksum in its directory, which is read once.)
+    """
+    first = np.full(len(files), -1, np.int64)  # the CRC-32 of each
+
+    def read(index: int) -> bytes:
+        data = _read_file(files[index])
+        found = zlib.crc32(data)
+        if first[index] not in (-1, found):
+            raise SourceError("changed since it was first read")
+        first[index] = found
+        return data
+
+    return read
 
 
 def _read_file(path: Path) -> bytes:

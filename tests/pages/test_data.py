@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.decisions import Action, Pending, pictures_named
@@ -104,18 +106,35 @@ def test_a_link_opens_one_picture(dataset):
     assert open_page("data", view="Images", image="test:999999").title  # one that is gone opens the page
 
 
-def test_a_dataset_without_findings_says_what_to_do(dataset):
+def test_a_dataset_of_before_findings_were_kept_says_what_to_do(dataset):
     (dataset.folder / "findings.parquet").unlink()
     for shard in dataset.folder.glob("left-out-*.parquet"):
         shard.unlink()
+    info = dataset.info.model_copy(update={"files": {}, "findings": []})
+    (dataset.folder / "dataset.json").write_text(info.to_json())
     assert "Prepare it again" in text_of(open_page("data", view="Findings"))
     assert "images" in text_of(open_page("data", view="Images"))
+
+
+@pytest.mark.parametrize(
+    ("view", "file"), [("Findings", "findings.parquet"), ("Images", "left-out-00000-of-00001.parquet")]
+)
+def test_a_damaged_file_is_told_in_one_sentence(dataset, view, file):
+    (dataset.folder / file).write_bytes(b"PAR1")
+    app = open_page("data", view=view)
+    assert [f"{file}: this file of the dataset is missing or damaged" in plain(error.value) for error in app.error] == [
+        True
+    ]
+
+
+def plain(text: str) -> str:
+    return text.replace("\\", "")
 
 
 def test_damaged_decisions_are_told_in_one_sentence(dataset):
     Pending(dataset.folder).file.write_text("nonsense")
     app = open_page("data", view="Findings")
-    assert any("not a list of decisions" in error.value.replace("\\", "") for error in app.error)
+    assert any("not a list of decisions" in plain(error.value) for error in app.error)
 
 
 def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, drawn):

@@ -77,7 +77,7 @@ def test_the_real_archives_give_the_known_answers(real_data):
         "exact copy across splits": (268, 802),
         "near copy across splits": (185, 504),
         "mirrored copy across splits": (3, 15),
-        "conflicting labels": (58, 161),
+        "conflicting labels": (58, 164),
         "constant": (1, 12),
         "nearly constant": (2, 2),
         "near copies, other labels": (81, 199),
