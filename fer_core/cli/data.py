@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fer_core.data.info import Audit, Counts, Quarantined
     from fer_core.data.labels import LabelMap
 
-app = typer.Typer(help="Prepare, balance and audit datasets.", no_args_is_help=True)
+app = typer.Typer(help="Prepare, balance, audit and export datasets.", no_args_is_help=True)
 
 SourcesArgument = Annotated[
     list[str],

@@ -7,18 +7,23 @@ from fer_core.emotions import EMOTIONS
 
 
 def card(info: DatasetInfo) -> str:
-    """The text of a dataset's card.
+    """The text of a dataset's card: its report under the YAML header that the Hugging Face hub reads."""
+    held = [split for split, counts in info.final().items() if any(counts.values())]  # an empty one is refused there
+    header = [
+        "---\ntask_categories: [image-classification]\nlicense: other\nconfigs:\n- config_name: default\n  data_files:",
+        *(f"  - split: {split}\n    path: {split}-*.parquet" for split in held),
+        "---\n",
+    ]
+    return "\n".join(header) + "\n" + report(info)
+
+
+def report(info: DatasetInfo) -> str:
+    """What a dataset holds, how it was made, its sources and their audit, and its limits, in Markdown.
 
     Args:
         info: The dataset's description.
-
-    Returns:
-        Markdown with the YAML header that the Hugging Face hub reads.
     """
     parts = [
-        "---\ntask_categories: [image-classification]\nlicense: other\nconfigs:\n- config_name: default\n  data_files:",
-        *(f"  - split: {split}\n    path: {split}-*.parquet" for split in SPLITS),
-        "---\n",
         f"# {info.name}\n",
         f"Face pictures labelled with one of seven *apparent* expressions, {info.width} x "
         f"{info.height} pixels, "
