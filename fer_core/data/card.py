@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from fer_core.data.info import SPLITS, DatasetInfo
 from fer_core.emotions import EMOTIONS
 
@@ -98,8 +101,24 @@ def _audit(info: DatasetInfo) -> str:
     lines += [
         f"- {entry.share:.1%} of the photographs of {entry.a} are also in {entry.b}." for entry in audit.reexports
     ]
+    lines += _recall(info.copy_rule)
     return "\n".join(lines) + "\n"
 
+
+def _recall(rule: Mapping[str, Any]) -> list[str]:
+    """How far the audit can be trusted: what the search misses of copies that were planted."""
+    found: Mapping[str, float] | None = rule.get("recall")
+    if not found:
+        return []
+    weak = [f"{form} ({share:.0%})" for form, share in found.items() if share < _SURE]
+    return [
+        f"- Of planted copies the search finds {_SURE:.0%} or more in {len(found) - len(weak)} of {len(found)} forms, "
+        f"and fewer of these: {'; '.join(weak)}. Measured on {rule.get('recall_of')}."
+    ]
+
+
+_SURE: Final = 0.99
+"""Share of planted copies from which a form of copying counts as found."""
 
 _LIMITS = """## Limits
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fer_core.data.decode import VIEW
+from fer_core.data.recall import RECALL, RECALL_OF
 from fer_core.jobs.progress import Progress, silent
 from fer_core.machine import usable_cores
 from fer_core.preprocessing import Pixels, to_native
@@ -37,7 +38,8 @@ RULE: Final = {
     "block_correlation": BLOCK_CORRELATION,
     "pixel_correlation": PIXEL_CORRELATION,
     "same_picture_gray_levels": SAME_PICTURE,
-    "recall": None,
+    "recall": RECALL,
+    "recall_of": RECALL_OF,
 }
 
 _BLOCKS: Final = 12

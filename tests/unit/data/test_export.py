@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from fer_core.data.balance import BalanceConfig, balance
+from fer_core.data.card import report
 from fer_core.data.config import Policy
 from fer_core.data.dataset import SPLITS, Dataset
 from fer_core.data.export import (
@@ -192,3 +193,12 @@ def test_what_exists_is_not_touched_and_a_stop_leaves_nothing(leak_free, place):
     with pytest.raises(ConfigError, match="folds"):
         export_csv(leak_free, place / "out", k=10_000)
     assert [path.name for path in place.iterdir()] == ["there"]
+
+
+def test_the_report_says_what_the_audit_can_have_missed(leak_free):
+    text = csv_files(leak_free)["README.md"]
+    assert text.startswith(f"# {leak_free.name}\n")  # not with what the hub reads
+    assert "crop by 2 px (9%)" in text
+    assert "JPEG quality 95" not in text  # found always
+    old = leak_free.info.model_copy(update={"copy_rule": {"recall": None}})
+    assert "planted" not in report(old)
