@@ -21,6 +21,7 @@ from fer_core.data.export import (
     split_files_zip,
 )
 from fer_core.data.prepare import PrepareConfig, prepare
+from fer_core.data.recall import RECALL
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError, DatasetError, Stopped
 
@@ -198,7 +199,7 @@ def test_what_exists_is_not_touched_and_a_stop_leaves_nothing(leak_free, place):
 def test_the_report_says_what_the_audit_can_have_missed(leak_free):
     text = csv_files(leak_free)["README.md"]
     assert text.startswith(f"# {leak_free.name}\n")  # not with what the hub reads
-    assert "crop by 2 px (9%)" in text
+    assert f"crop by 2 px ({RECALL['crop by 2 px']:.0%})" in text
     assert "JPEG quality 95" not in text  # found always
     old = leak_free.info.model_copy(update={"copy_rule": {"recall": None}})
     assert "planted" not in report(old)
