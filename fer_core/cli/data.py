@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fer_core.data.info import Audit, Counts, FindingCount, Quarantined
     from fer_core.data.labels import LabelMap
 
-app = typer.Typer(help="Prepare, balance and audit datasets.", no_args_is_help=True)
+app = typer.Typer(help="Prepare, balance, audit, decide about and export datasets.", no_args_is_help=True)
 app.command()(decide)
 
 SourcesArgument = Annotated[
