@@ -128,6 +128,30 @@ def _findings(folder: Path, stamp: float) -> pd.DataFrame | None:
     return None if table is None else table.to_pandas()
 
 
+@st.cache_data(max_entries=6, show_spinner=False)
+def _dataset_file(folder: Path, stamp: float, kind: str) -> str | bytes:
+    from fer_core.data.card import report
+    from fer_core.data.config import PrepareConfig
+    from fer_core.data.decisions import decisions_csv
+    from fer_core.data.export import manifest_csv, split_files_zip
+    from fer_core.data.findings import findings_csv
+
+    opened = _dataset(folder, stamp)
+    makers: dict[str, Callable[[], str | bytes]] = {
+        "manifest": lambda: manifest_csv(opened),
+        "splits": lambda: split_files_zip(opened),
+        "report": lambda: report(opened.info),
+        "findings": lambda: findings_csv(opened.findings()),
+        "decisions": lambda: decisions_csv(PrepareConfig.of_dataset(opened.info.config).decisions),
+    }
+    return makers[kind]()
+
+
+def dataset_file(opened: Dataset, kind: str) -> str | bytes:
+    """What can be downloaded of a dataset: "manifest", "splits", "report", "findings" or "decisions"."""
+    return _dataset_file(opened.folder, _stamp(opened.folder / "dataset.json"), kind)
+
+
 def findings(opened: Dataset) -> pd.DataFrame | None:
     """What the audit found, ``images`` as lists of dicts; None where it was not kept. Shared: do not change it."""
     return _findings(opened.folder, _stamp(opened.folder / "dataset.json"))

@@ -5,6 +5,7 @@ import streamlit as st
 from dashboard.components import (
     adopt_prepared,
     dataset_picker,
+    errors_shown,
     finding,
     job_card,
     leak_badge,
@@ -13,6 +14,7 @@ from dashboard.components import (
 )
 from dashboard.data_summary import pairs, scores, summary
 from dashboard.dataset_comparison import comparison
+from dashboard.dataset_footer import footer
 from dashboard.decisions import pending_panel
 from dashboard.findings_view import findings_view
 from dashboard.gallery import gallery
@@ -50,6 +52,8 @@ def show(dataset: Dataset) -> None:
     else:
         summary(dataset)
         pending_panel(dataset)
+    with errors_shown():
+        footer(dataset)
 
 
 adopt_prepared()

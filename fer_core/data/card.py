@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -40,8 +41,8 @@ def report(info: DatasetInfo) -> str:
             "well it will do "
             "on new faces. Training on it needs `--allow-leaks`.\n"
         )
-    parts += [_counts(info), _steps(info), _sources(info), _audit(info), _LIMITS]
-    return "\n".join(parts) + "\n"
+    parts += [_counts(info), _steps(info), _decisions(info), _sources(info), _audit(info), _LIMITS]
+    return "\n".join(filter(None, parts)) + "\n"
 
 
 def _leaks(info: DatasetInfo) -> str:
@@ -69,6 +70,19 @@ def _steps(info: DatasetInfo) -> str:
             f"{len(info.quarantined):,} entries could not be used; `dataset.json` lists them with reasons.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _decisions(info: DatasetInfo) -> str:
+    decisions = {decision["pixel_sha"]: decision for decision in info.config.get("decisions") or []}
+    if not decisions:
+        return ""
+    actions = Counter(decision["action"] for decision in decisions.values())
+    told = ", ".join(f"{n:,} {action}" for action, n in actions.items())
+    missed = f" {info.unmatched_decisions:,} are about pictures that are not here." if info.unmatched_decisions else ""
+    return (
+        f"## Decisions\n\n{len(decisions):,} about single pictures: {told}.{missed} "
+        "`dataset.json` lists them with date and reason.\n"
+    )
 
 
 def _sources(info: DatasetInfo) -> str:
@@ -102,6 +116,9 @@ def _audit(info: DatasetInfo) -> str:
         f"- {entry.share:.1%} of the photographs of {entry.a} are also in {entry.b}." for entry in audit.reexports
     ]
     lines += _recall(info.copy_rule)
+    if info.findings:
+        lines += ["", "| finding | findings | images | to do |", "|---|---|---|---|"]
+        lines += [f"| {one.reason} | {one.findings:,} | {one.images:,} | {one.action} |" for one in info.findings]
     return "\n".join(lines) + "\n"
 
 

@@ -314,24 +314,34 @@ def as_arrow(findings: Findings, table: pd.DataFrame, final: NDArray[np.object_]
     return pa.Table.from_arrays([*arrays, pa.ListArray.from_arrays(offsets, members)], schema=SCHEMA)
 
 
+def findings_csv(stored: pa.Table | None) -> str:
+    """Stored findings as the text of a CSV; images are ``source:path (split, label)``, one below the other.
+
+    Args:
+        stored: In ``SCHEMA``; None gives the header alone.
+    """
+    table = (SCHEMA.empty_table() if stored is None else stored).to_pandas()
+    table["images"] = [
+        "\n".join(f"{i['source']}:{i['path']} ({i['published']}, {i['label']})" for i in images)
+        for images in table["images"]
+    ]
+    return table.to_csv(index=False, lineterminator="\n")
+
+
 def write_findings(file: Path, findings: Findings, table: pd.DataFrame) -> None:
-    """Writes findings as CSV, one line each; images are ``source:path (split, label)``, one below the other.
+    """Writes findings as ``findings_csv`` tells them.
 
     Args:
         file: Where to; it is replaced.
         findings: Of the rows of ``table``.
-        table: Columns ``source``, ``path``, ``published``, ``label``.
+        table: Columns ``source``, ``path``, ``published``, ``label``, ``pixel_sha``.
 
     Raises:
         FerError: It cannot be written.
     """
-    emotions = np.array(EMOTIONS)[table["label"].to_numpy()]
-    columns = (table[name].to_numpy(object) for name in ("source", "path", "published"))
-    images = [
-        f"{source}:{path} ({split}, {label})" for source, path, split, label in zip(*columns, emotions, strict=True)
-    ]
-    told = findings.table.assign(images=["\n".join(images[row] for row in rows) for rows in findings.members])
+    published = table["published"].to_numpy(object)
+    text = findings_csv(as_arrow(findings, table, published, np.full(len(table), "", object)))
     try:
-        told.to_csv(file, index=False)
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise from_os_error(error, file) from error

@@ -1,9 +1,10 @@
-"""Three lines each that use a dataset elsewhere: in PyTorch, Keras, Hugging Face ``datasets`` and pandas."""
+"""Three lines each that use a dataset elsewhere (PyTorch, Keras, ``datasets``, pandas); the commands that make it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fer_core.data.config import BalanceConfig, Policy, PrepareConfig, default_recipe
 from fer_core.data.info import SPLITS
 
 if TYPE_CHECKING:
@@ -58,3 +59,32 @@ faces = pd.read_parquet(sorted(Path({folder}).glob("{split}-*.parquet")))
 encoded, label = faces["image"][0]["bytes"], faces["label"][0]
 """,
     }
+
+
+def commands(dataset: Dataset) -> list[list[str]]:
+    """Command lines that make a dataset again from its sources, without what goes before ``data``.
+
+    Labels that hold for one source alone, and decisions, are in files that these name: ``labels.yaml``, and
+    ``<name>-decisions.csv``.
+    """
+    stored = dataset.info.config
+    config = PrepareConfig.of_dataset(stored)
+    usual = PrepareConfig()
+    words = ["data", "prepare", *(f"{source['name']}={source['path']}" for source in stored["sources"])]
+    words += ["--policy", config.policy.value]
+    if config.policy is not Policy.EVALUATION_ONLY:
+        words += ["--val-fraction", str(config.val_fraction), "--seed", str(config.seed)]
+    words += ["--validation", config.validation.value] if config.validation is not usual.validation else []
+    words += ["--size", str(config.size)] if config.size != usual.size else []
+    words += ["--color"] if config.color else []
+    flat = {label: meaning for label, meaning in config.labels.items() if isinstance(meaning, str)}
+    words += [word for label, meaning in flat.items() for word in ("--label", f"{label}={meaning}")]
+    words += ["--map", "labels.yaml"] if len(flat) < len(config.labels) else []
+    words += ["--decisions", f"{dataset.name}-decisions.csv"] if config.decisions else []
+    if config.balance is None:
+        return [[*words, "--out", dataset.name]]
+    if config.balance == BalanceConfig(recipe=default_recipe(config.policy), seed=config.seed):
+        return [[*words, "--balance", "--out", dataset.name]]
+    unbalanced = dataset.info.parent or f"{dataset.name}-unbalanced"
+    balance = ["data", "balance", unbalanced, *config.balance.options(), "--out", dataset.name]
+    return [[*words, "--out", unbalanced], balance]

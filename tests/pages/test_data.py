@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dashboard import caching
 from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.decisions import Action, Pending, pictures_named
@@ -156,3 +157,18 @@ def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, draw
 
 def test_a_dataset_alone_has_nothing_to_be_compared_with(dataset):
     assert "no second dataset" in text_of(open_page("data", view="Compare"))
+
+
+def test_a_dataset_is_taken_away_as_files_code_and_command(dataset):
+    app = open_page("data")
+    assert {"Manifest, CSV", "Split files for other trainers, zip", "Report, Markdown", "Findings, CSV"} <= {
+        button.proto.label for button in app.get("download_button")
+    }
+    blocks = [block.value for block in app.code]
+    assert any("load_dataset" in block and str(dataset.folder) in block for block in blocks)
+    (command,) = [block for block in blocks if "data prepare" in block]
+    assert "--policy leak-free --val-fraction 0.25 --seed 42 --out faces" in command
+    for kind, start in (("manifest", "source,path"), ("findings", "reason,n"), ("decisions", "date,action")):
+        assert str(caching.dataset_file(dataset, kind)).startswith(start)
+    assert bytes(caching.dataset_file(dataset, "splits"))[:2] == b"PK"
+    assert "## Audit of the sources" in str(caching.dataset_file(dataset, "report"))

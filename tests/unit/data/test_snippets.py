@@ -10,11 +10,13 @@ import sys
 
 import pytest
 
+from fer_core.data.balance import BalanceConfig, Recipe, balance
 from fer_core.data.dataset import SPLITS, Dataset
 from fer_core.data.prepare import PrepareConfig, prepare
-from fer_core.data.snippets import snippets
+from fer_core.data.snippets import commands, snippets
 from fer_core.emotions import EMOTIONS
 
+from ..command_line import call
 from .pictures import class_folders, make_zip
 
 TELL = "import json; print(json.dumps({}, default=str))"
@@ -118,3 +120,15 @@ def test_without_training_images_the_first_split_that_has_some_is_read(tmp_path,
     dataset = prepare([str(archive)], place / "a", PrepareConfig(policy=Policy.EVALUATION_ONLY))
     assert [sum(dataset.counts()[split].values()) for split in SPLITS] == [0, 0, 7]
     assert elsewhere(snippets(dataset)["datasets"], "len(faces)") == 7
+
+
+def test_the_commands_make_the_same_dataset_again(demo, place, workspace, capfd):
+    unbalanced = prepare(demo, place / "base", PrepareConfig(val_fraction=0.4, seed=7, labels={"contempt": "drop"}))
+    made = balance(unbalanced, place / "even", BalanceConfig(recipe=Recipe.NONE, target=90, seed=3))
+    assert commands(made)[0] == commands(unbalanced)[0]
+    for line in commands(made):
+        code, _, err = call(capfd, *line)
+        assert code == 0, err
+    for dataset in (unbalanced, made):
+        again = Dataset.open(workspace.datasets / dataset.name)
+        assert again.info.fingerprint == dataset.info.fingerprint
