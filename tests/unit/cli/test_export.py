@@ -43,7 +43,9 @@ def test_the_network_is_written_whole_also_over_itself(run, network, tmp_path, c
         assert not list(file.parent.glob(".*.tmp"))
 
 
-@pytest.mark.parametrize(("kind", "ending"), [("onnx", "onnx"), ("keras", "keras"), ("litert", "tflite")])
+@pytest.mark.parametrize(
+    ("kind", "ending"), [("onnx", "onnx"), ("keras", "keras"), pytest.param("litert", "tflite", marks=pytest.mark.slow)]
+)
 def test_every_format_is_measured_beside_the_run_on_its_validation_split(run, tmp_path, capfd, kind, ending):
     file = tmp_path / f"a.{ending}"
     code, out, err = call(capfd, "export", "a", "--format", kind, "--out", file, "--json")
@@ -88,7 +90,9 @@ def test_onnx_goes_into_the_run_with_its_size_on_the_card(run, capfd):
     assert json.loads((run / "model_card.json").read_bytes())["size_mib"] == round(len(content) / 2**20, 2)
 
 
-@pytest.mark.parametrize(("kind", "error"), [("onnx", np.nan), ("keras", -2e-4), ("litert", 2e-4)])
+@pytest.mark.parametrize(
+    ("kind", "error"), [("onnx", np.nan), ("keras", -2e-4), pytest.param("litert", 2e-4, marks=pytest.mark.slow)]
+)
 def test_what_answers_otherwise_is_not_written(run, tmp_path, capfd, monkeypatch, kind, error):
     from fer_core.models import run_export
 

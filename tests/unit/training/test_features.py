@@ -67,6 +67,7 @@ def place_does_not_matter(settings):
     return all(np.array_equal(answers[0], other) for other in answers)
 
 
+@pytest.mark.slow
 def test_every_batch_has_the_same_loss_with_and_without(workspace, tiny, weights, monkeypatch):
     monkeypatch.setattr("fer_core.training.callbacks.reporter._EVENT_EVERY", 0)  # every batch is told
     settings = config(weights, head_phase(ema=0.5), PhaseConfig(epochs=1, batch_size=16, trainable="top", top_layers=3))
@@ -89,6 +90,7 @@ def test_every_batch_has_the_same_loss_with_and_without(workspace, tiny, weights
     assert not (quick.folder / "features").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_frozen_phase_goes_on_to_the_same_bits(workspace, tiny, weights):
     settings = config(weights, head_phase(schedule="plateau", early_stopping=9))
     whole = train(workspace, tiny, settings, "whole")

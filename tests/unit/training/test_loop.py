@@ -214,6 +214,7 @@ def test_a_run_goes_on_whose_settings_were_hashed_as_a_whole(workspace, tiny):
         train(workspace, tiny)
 
 
+@pytest.mark.slow
 def test_a_run_that_begins_anew_forgets_the_epochs_of_before(workspace, tiny):
     run = train(workspace, tiny)
     [epoch] = run.job.events("epoch")
@@ -227,6 +228,7 @@ def test_a_run_that_begins_anew_forgets_the_epochs_of_before(workspace, tiny):
     assert again.history.drop(columns=[*runs.TIME_COLUMNS]).equals(run.history.drop(columns=[*runs.TIME_COLUMNS]))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(workspace, tiny):
     train(workspace, tiny)
     (workspace.runs / "run" / "checkpoints" / "phase1-epoch001.npz").write_bytes(b"PK\x03\x04 torn")

@@ -56,7 +56,7 @@ def train(workspace, dataset, config, name="run"):
     ("preset", "phases"),
     [
         ("compact", [("adamw", 2e-3, 0.02, "all")]),
-        ("resnet50v2", [("adam", 1e-3, 0, "head"), ("adam", 1e-4, 0, "top")]),
+        pytest.param("resnet50v2", [("adam", 1e-3, 0, "head"), ("adam", 1e-4, 0, "top")], marks=pytest.mark.slow),
         ("resnet50", [("adam", 5e-4, 0, "head"), ("adamw", 8e-5, None, "top")]),
     ],
 )
@@ -174,6 +174,7 @@ def test_the_next_phase_begins_with_the_best_epoch_where_it_should(workspace, ti
         assert run.history["val_loss"].iloc[2] == pytest.approx(run.history["val_loss"].iloc[kept], rel=0.05)
 
 
+@pytest.mark.slow
 def test_averages_are_what_is_scored_and_kept(workspace, tiny):
     import keras
 

@@ -96,6 +96,7 @@ phases:
 """
 
 
+@pytest.mark.slow
 def test_two_phases_with_everything_that_counts_resume_to_the_same_bits(workspace, tiny, tmp_path):
     """Plateau, raised decay and early stopping count on; means, features, blends and accumulated gradients, too."""
     from fer_core.training import backend
