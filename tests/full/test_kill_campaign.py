@@ -19,7 +19,7 @@ from fer_core.training.runs import TIME_COLUMNS, Run, list_runs
 
 ROOT = Path(__file__).parents[2]
 SEED = 20
-MOMENTS = 14  # at which each way of making a dataset is ended
+MOMENTS = 10  # at which each way of making a dataset is ended
 
 
 def command(*arguments: str, **options) -> subprocess.Popen:
