@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
+from benchmarks.answers import MINIMAL, answer, chromium, drawer, minimal_app, sheet
 from benchmarks.measure import ROOT, Figure, Summary, arguments, machine, note, ratios, report
 from benchmarks.watched import WatchedServer
 
@@ -15,29 +15,7 @@ N = 7178
 BAR = 300
 """Milliseconds: what was asked for."""
 
-MINIMAL = "a Streamlit app that is one button and the text it changes"
-
-_SHEET = "document.querySelectorAll('.js-plotly-plot')[1]?.querySelector('image')?.getAttribute('href')"
-_PICTURE = "document.querySelector('[role=dialog] img')?.currentSrc"
-"""What is on the screen: the faces of the cell, and the picture in the drawer, in JavaScript."""
-
-_WATCH = f"""condition => {{
-  const before = [{_SHEET}, {_PICTURE}];
-  const holds = new Function("before", "return " + condition);
-  window.clicked = 0;
-  addEventListener("pointerup", () => {{ window.clicked = performance.now() }}, {{capture: true, once: true}});
-  window.answered = new Promise((resolve, reject) => {{
-    const observer = new MutationObserver(look);
-    const late = setTimeout(() => {{ observer.disconnect(); reject(Error("no answer in 20 s: " + condition)) }}, 20000);
-    function look() {{
-      if (!window.clicked || !holds(before)) return;
-      const taken = performance.now() - window.clicked;
-      observer.disconnect(); clearTimeout(late); resolve(taken);
-    }}
-    observer.observe(document.body, {{subtree: true, childList: true, characterData: true, attributes: true}});
-    document.addEventListener("load", look, true);  // a picture has come
-  }});
-}}"""
+SHEET = sheet(1)
 
 
 def main() -> None:
@@ -45,32 +23,15 @@ def main() -> None:
     options = arguments(__doc__, data=unused, repeats=12).parse_args()
     on = machine()
 
-    from playwright.sync_api import Page, sync_playwright
+    from playwright.sync_api import sync_playwright
 
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        raise SystemExit("Chromium is missing: install it, then run this again.")
-
-    def answer(page: Page, click: object, condition: str) -> float:
-        page.evaluate(_WATCH, condition)
-        click()  # type: ignore[operator]
-        taken = float(page.evaluate("window.answered"))
-        page.wait_for_timeout(400)  # let the page come to rest before the next click
-        return taken
-
+    browser_path = chromium()
     times: dict[str, list[float]] = {name: [] for name in ("cell", "picker", "picture", "next", "view", "minimal")}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         scratch = Path(folder)
         model, dataset = _predictions(scratch / "workspace")
-        script = scratch / "minimal.py"
-        script.write_text(
-            "import streamlit as st\n\nst.title('Minimal')\n"
-            "n = st.session_state.setdefault('n', 0)\n"
-            "st.button('More', on_click=lambda: st.session_state.update(n=st.session_state['n'] + 1))\n"
-            "st.write(f'pressed {n}')\n"
-        )
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        (scratch / "other").mkdir()
+        script = minimal_app(scratch / "other")
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
         with (
             WatchedServer(ROOT / "dashboard" / "app.py", scratch) as server,
             WatchedServer(script, scratch / "other") as other,
@@ -88,28 +49,28 @@ def main() -> None:
                 box = page.locator(".js-plotly-plot").first.locator(".nsewdrag").first.bounding_box()
                 assert box
                 x, y = (box[a] + box[b] / 7 * (at + 0.5) for a, b, at in (("x", "width", read), ("y", "height", true)))
-                times["cell"].append(answer(page, lambda x=x, y=y: page.mouse.click(x, y), _faces(true, read)))
+                times["cell"].append(answer(page, lambda x=x, y=y: page.mouse.click(x, y), _faces(true, read), SHEET))
                 sheet = page.locator(".js-plotly-plot").nth(1).locator(".nsewdrag").first
                 spot = {"x": 30 + 60 * (repeat % 5), "y": 30}
                 times["picture"].append(
-                    answer(page, lambda: sheet.click(position=spot), _drawer("Labelled"))  # noqa: B023
+                    answer(page, lambda: sheet.click(position=spot), drawer("Labelled"), SHEET)  # noqa: B023
                 )
                 following = page.get_by_role("dialog").get_by_role("button", name="Next")
                 at = 2 + repeat % 5
-                times["next"].append(answer(page, following.click, _drawer(f"{at} of ")))
+                times["next"].append(answer(page, following.click, drawer(f"{at} of "), SHEET))
                 page.keyboard.press("Escape")
                 page.get_by_role("dialog").wait_for(state="detached")
                 other_read = (read + 2) % 7
                 page.get_by_role("combobox", name="Read as").click()
                 choice = page.get_by_role("option", name=_names()[other_read], exact=True)
-                times["picker"].append(answer(page, choice.click, _faces(true, other_read)))
+                times["picker"].append(answer(page, choice.click, _faces(true, other_read), SHEET))
                 for view, shown in (("Classes", "stDataFrame"), ("Matrix", "stPlotlyChart")):
                     condition = f"document.querySelector('[data-testid={shown}]') !== null"
                     button = page.get_by_role("radio", name=view).or_(page.get_by_role("button", name=view, exact=True))
-                    times["view"].append(answer(page, button.first.click, condition))
+                    times["view"].append(answer(page, button.first.click, condition, SHEET))
                 more = bare.get_by_role("button", name="More")
                 times["minimal"].append(
-                    answer(bare, more.click, f"document.body.innerText.includes('pressed {repeat + 1}')")
+                    answer(bare, more.click, f"document.body.innerText.includes('pressed {repeat + 1}')", SHEET)
                 )
         browser.close()
     minimal = times.pop("minimal")
@@ -139,14 +100,7 @@ def _faces(true: int, read: int) -> str:
     """Whether the faces of a cell are on the screen, in JavaScript."""
     words = f"{_names()[true]} read as {_names()[read]}" if true != read else f"{_names()[true]} read rightly"
     said = f"document.querySelector('[data-testid=stMain]').innerText.includes('{words}')"
-    return f"{said} && {_SHEET} && {_SHEET} !== before[0]"
-
-
-def _drawer(words: str) -> str:
-    """Whether the drawer shows some words and another picture than before, in JavaScript."""
-    dialog = "document.querySelector('[role=dialog]')"
-    loaded = f"{_PICTURE} && {_PICTURE} !== before[1] && {dialog}.querySelector('img').complete"
-    return f"{dialog}?.innerText.includes('{words}') && {loaded}"
+    return f"{said} && {SHEET} && {SHEET} !== before[0]"
 
 
 def _predictions(root: Path) -> tuple[str, str]:

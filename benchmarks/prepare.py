@@ -50,7 +50,7 @@ def main() -> None:
     ours = [child.seconds for child in published]
     # The figures are asked for of the complete archives; drawn ones are too few to judge by.
     judged = inputs.given(options.data) is not None
-    bar, share, memory = (20, 1.5, 1500) if judged else (None, None, None)
+    bar, share, memory = (15, 1.5, 1500) if judged else (None, None, None)
     figures = [
         Figure("prepare leak-free with full audit", "s", Summary.of([c.seconds for c in leak_free]), at_most=bar),
         Figure("its peak memory", "MB", Summary.of([c.peak_mb for c in leak_free]), at_most=memory),

@@ -48,6 +48,7 @@ PAGES = {
 st.set_page_config(page_icon=ROOT / "dashboard" / "icon.svg", layout="wide", initial_sidebar_state=240)  # pixels
 page = st.navigation(PAGES)
 st.set_page_config(page_title=f"{page.title} · FER")
+st.session_state["page"] = page.title
 st.logo(ROOT / "dashboard" / "logo.svg", size="large")
 st.title(page.title, anchor=False)
 st.caption(CAPTIONS[page.title])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import streamlit as st
@@ -10,22 +10,26 @@ import streamlit as st
 from dashboard.components import duration, job_command, plain
 from dashboard.prepare_form import free_name, launch_dataset_job
 from fer_core.data.balance import ClassPlan, expected_bytes
-from fer_core.data.config import MAX_TARGET, BalanceConfig, Recipe, default_recipe
+from fer_core.data.config import MAX_TARGET, AugmentConfig, BalanceConfig, Recipe, default_recipe
 from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
 
 MANY_CHILDREN: Final = 4
 """Children of one original above which a warning is shown: the network then mostly sees one face again."""
 
+CLASS_WEIGHTS: Final = "weights"
+"""Beside the recipes in the control of that name: it makes no dataset."""
+
 _RECIPES: Final = {
     Recipe.EVEN.value: "Even",
     Recipe.PUBLISHED.value: "Published 1,200 / 7,000 / 9,000",
+    CLASS_WEIGHTS: "Class weights",
     Recipe.NONE.value: "None",
 }
 
 
-def balance_settings(dataset: Dataset) -> BalanceConfig:
-    """One row of controls, all of them in the URL."""
+def balance_settings(dataset: Dataset) -> BalanceConfig | None:
+    """One row of controls, all of them in the URL; None where class weights are chosen instead of copies."""
     if st.session_state.get("balance_of") != dataset.name:  # what fits one dataset need not fit the next
         st.session_state["balance_of"] = dataset.name
         st.session_state.pop("recipe", None)
@@ -38,23 +42,80 @@ def balance_settings(dataset: Dataset) -> BalanceConfig:
             format_func=lambda name: _RECIPES[name],
             required=True,
             help="Even: every class up to the median class. Published: 1,200 disgust, 7,000 of every other class, at "
-            "most 9,000. None: only the targets given here.",
+            "most 9,000. Class weights: no copies, but rare classes count more in training. None: only the targets "
+            "given here.",
             key="recipe",
             bind="query-params",
+            wrap=True,
         )
+        if recipe == CLASS_WEIGHTS:
+            return None
         target = _number("Target", "target", "by recipe")
         cap = _number("Cap", "cap", "9,000" if recipe == Recipe.PUBLISHED else "none")
-        emotion = st.selectbox(
-            "One class", EMOTIONS, index=EMOTIONS.index("disgust"), key="one_class", bind="query-params", width=118,
-            format_func=str.capitalize, help="The class that the target beside it is for.",
-        )  # fmt: skip
-        of_class = _number(f"Target of {emotion}", "one_target", "as others", "target_of")
-    return BalanceConfig(
-        recipe=Recipe(recipe), target=target, cap=cap, target_of={emotion: of_class} if of_class else {}
+        targets = _targets_of_classes()
+    if targets:
+        said = ", ".join(f"{emotion} {wanted:,}" for emotion, wanted in targets.items())
+        st.caption(f"Targets of single classes, before all others: {said}.")
+    return BalanceConfig(recipe=Recipe(recipe), target=target, cap=cap, target_of=targets)
+
+
+def _targets_of_classes() -> dict[str, int]:
+    """The classes that are to have a target of their own."""
+    with st.popover("Single classes", icon=":material/tune:"):
+        st.caption(BalanceConfig.model_fields["target_of"].description or "")
+        with st.grid(2, min_column_width=120):
+            given = {emotion: _number(emotion.capitalize(), f"target_{emotion}", "as others") for emotion in EMOTIONS}
+    return {emotion: wanted for emotion, wanted in given.items() if wanted}
+
+
+def augment_settings(channels: int) -> AugmentConfig:
+    """A slider for each strength of augmentation, all of them in the URL; says which are not the usual ones.
+
+    Args:
+        channels: Of the dataset. Gray pictures have no hue.
+    """
+    names = [name for name in AugmentConfig.model_fields if name != "hue" or channels == 3]
+    with st.grid(len(names), min_column_width=140):
+        chosen = AugmentConfig(**{name: _strength(name) for name in names})
+    usual, changed = AugmentConfig.model_fields, chosen.changed()
+    told = ", ".join(f"{name} {value:g} instead of {usual[name].default:g}" for name, value in changed.items())
+    with st.container(horizontal=True, vertical_alignment="center"):  # always there, so that the faces stay in place
+        st.caption(f"Changed: {told}." if told else "The usual strengths.")
+        st.button(
+            "Usual strengths",
+            type="tertiary",
+            icon=":material/undo:",
+            disabled=not told,
+            on_click=_reset,
+            args=(changed,),
+        )
+    return chosen
+
+
+def _strength(name: str) -> float:
+    field, largest = AugmentConfig.model_fields[name], AugmentConfig.largest(name)
+    angle = largest > 1
+    chosen = st.slider(
+        field.title or name,
+        0.0,
+        largest,
+        float(field.default),
+        1.0 if angle else 0.05,
+        format="%d°" if angle else "%.2f",
+        help=field.description,
+        key=name,
+        bind="query-params",
     )
+    return round(float(chosen), 2)  # three steps of 0.05 are not quite 0.15, which the command says
 
 
-def _number(label: str, key: str, placeholder: str, field: str = "") -> int | None:
+def _reset(names: Iterable[str]) -> None:
+    for name in names:  # the browser would go on showing values that are only removed here
+        st.session_state[name] = float(AugmentConfig.model_fields[name].default)
+
+
+def _number(label: str, key: str, placeholder: str) -> int | None:
+    field = BalanceConfig.model_fields.get(key)
     return st.number_input(
         label,
         min_value=1,
@@ -62,7 +123,7 @@ def _number(label: str, key: str, placeholder: str, field: str = "") -> int | No
         value=None,
         step=100,
         placeholder=placeholder,
-        help=BalanceConfig.model_fields[field or key].description,
+        help=field.description if field else None,
         key=key,
         bind="query-params",
         width=138,
@@ -83,7 +144,11 @@ def warn_of_many_children(plans: Mapping[str, ClassPlan]) -> None:
 
 def create_button(dataset: Dataset, config: BalanceConfig, plans: Mapping[str, ClassPlan]) -> None:
     """Name, primary button, what it will cost, and the command that does the same."""
-    changed = any(steps.after != steps.before for steps in plans.values())
+    problem = None
+    if not config.augment.varies(dataset.info.channels):
+        problem = "At these strengths children would equal their original: raise one of them below."
+    elif all(steps.after == steps.before for steps in plans.values()):
+        problem = "These settings change nothing: choose a recipe or a target."
     stem = "balanced" if config.recipe is Recipe.NONE else config.recipe.value
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = _name(free_name(f"{dataset.name[:48]}-{stem}"))
@@ -91,8 +156,8 @@ def create_button(dataset: Dataset, config: BalanceConfig, plans: Mapping[str, C
             "Create balanced dataset",
             type="primary",
             icon=":material/play_arrow:",
-            disabled=not changed,
-            help=None if changed else "These settings change nothing: choose a recipe or a target.",
+            disabled=problem is not None,
+            help=problem,
         )
     st.caption(_cost(dataset, plans))
     arguments = ["data", "balance", str(dataset.folder), *config.options()]

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from fer_core.data.dataset import Dataset
+from fer_core.data.config import AugmentConfig, BalanceConfig
+from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.fetch import cache_folder
+from fer_core.data.info import SPLITS, Counts, count_by_source
 from fer_core.data.sources import FoundArchive, find_archives
 from fer_core.errors import FerError
 from fer_core.inference.detector_options import DetectorChoice
@@ -58,30 +60,77 @@ def table(opened: Dataset, split: str) -> pd.DataFrame:
     return _table(opened.folder, split, _stamp(opened.folder / "dataset.json"))
 
 
+@st.cache_data(max_entries=8, show_spinner=False)
+def _source_counts(folder: Path, stamp: float) -> dict[str, Counts]:
+    opened = _dataset(folder, stamp)
+    return count_by_source({split: opened.table(split) for split in SPLITS})
+
+
+def source_counts(opened: Dataset) -> dict[str, Counts]:
+    """Images by source, split and emotion."""
+    return _source_counts(opened.folder, _stamp(opened.folder / "dataset.json"))
+
+
 @st.cache_data(max_entries=32, show_spinner=False)
-def _family(folder: Path, stamp: float, emotion: str, number: int, seed: int | None) -> Family | None:
+def _family(
+    folder: Path, stamp: float, emotion: str, number: int, config: tuple[int, AugmentConfig] | None
+) -> Family | None:
     from fer_core.data.families import preview_family, stored_family
 
     opened = _dataset(folder, stamp)
     rows = _table(folder, "train", stamp)
-    if seed is None:
+    if config is None:
         return stored_family(opened, rows, emotion, number)
-    return preview_family(opened, rows, emotion, number, seed)
+    seed, strengths = config
+    return preview_family(opened, rows, emotion, number, seed, strengths)
 
 
-def family(opened: Dataset, emotion: str, number: int, seed: int | None) -> Family | None:
-    """An original with its augmented children: those it has, or with a ``seed`` those that balancing would make."""
-    return _family(opened.folder, _stamp(opened.folder / "dataset.json"), emotion, number, seed)
+def family(opened: Dataset, emotion: str, number: int, config: BalanceConfig | None) -> Family | None:
+    """An original with its augmented children: those it has, or with settings those that balancing would make."""
+    decisive = None if config is None else (config.seed, config.augment)
+    return _family(opened.folder, _stamp(opened.folder / "dataset.json"), emotion, number, decisive)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _copies(folder: Path, stamp: float) -> pd.DataFrame:
-    return _dataset(folder, stamp).copies()
+def _images(folder: Path, stamp: float) -> pd.DataFrame:
+    import pandas as pd
+
+    opened = _dataset(folder, stamp)
+    parts = []
+    for split in (*SPLITS, LEFT_OUT):
+        rows = opened.table(split)
+        parts.append(rows.assign(split=split, row=range(len(rows)), why=rows.get("why", "")))
+    images = pd.concat(parts, ignore_index=True)
+    # Filters compare all rows at once: words that are few are compared as numbers.
+    return images.astype({"split": "category", "source": "category", "flags": "category"})
 
 
-def copies(opened: Dataset) -> pd.DataFrame:
-    """Pairs of an evaluation image and its copy on the train side. Shared: do not change it."""
-    return _copies(opened.folder, _stamp(opened.folder / "dataset.json"))
+def images(opened: Dataset) -> pd.DataFrame:
+    """All rows of a dataset, those left out too, with their ``split`` and ``row`` in it. Shared: do not change it."""
+    return _images(opened.folder, _stamp(opened.folder / "dataset.json"))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _places(folder: Path, stamp: float) -> dict[str, tuple[str, int]]:
+    rows = _images(folder, stamp)
+    rows = rows[rows["parent_id"].isna()]
+    return dict(zip(rows["pixel_sha"], zip(rows["split"], rows["row"].tolist(), strict=True), strict=True))
+
+
+def places(opened: Dataset) -> dict[str, tuple[str, int]]:
+    """``pixel_sha`` of every original -> split and row. Shared: do not change it."""
+    return _places(opened.folder, _stamp(opened.folder / "dataset.json"))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _findings(folder: Path, stamp: float) -> pd.DataFrame | None:
+    table = _dataset(folder, stamp).findings()
+    return None if table is None else table.to_pandas()
+
+
+def findings(opened: Dataset) -> pd.DataFrame | None:
+    """What the audit found, ``images`` as lists of dicts; None where it was not kept. Shared: do not change it."""
+    return _findings(opened.folder, _stamp(opened.folder / "dataset.json"))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

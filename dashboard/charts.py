@@ -438,22 +438,43 @@ def _told(step: ClassPlan) -> str:
     return f"{step.before:,} → {step.after:,}" if step.removed else f"{step.after:,}"
 
 
-def class_distribution(counts: Mapping[str, Mapping[str, int]], theme: str) -> go.Figure:
-    """Images per class and split, seven groups of up to three bars.
+def weight_bars(counts: Mapping[str, int], weights: Mapping[str, float], theme: str) -> go.Figure:
+    """What an image of each class counts in the loss, with how many there are.
 
     Args:
-        counts: split -> emotion -> number of images.
+        counts: Train images by emotion; a class without any has no bar.
+        weights: By emotion; the mean image counts 1.
+        theme: "light" or "dark".
+    """
+    shown = [weights[emotion] if counts[emotion] else 0.0 for emotion in EMOTIONS]
+    told = [f"{weight:.2f} · n {counts[emotion]:,}" for emotion, weight in zip(EMOTIONS, shown, strict=True)]
+    figure = go.Figure()
+    figure.add_bar(
+        x=shown, y=[emotion.capitalize() for emotion in EMOTIONS], orientation="h", width=0.5,
+        marker={"color": [PALETTES[theme][emotion] for emotion in EMOTIONS]}, hoverinfo="skip",
+        text=[f"\u00a0{words}" for words in told], textposition="outside", textfont={"color": INK[theme]},
+        cliponaxis=False,
+    )  # fmt: skip
+    figure.update_xaxes(range=[0, max(shown)], visible=False, fixedrange=True)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, ticksuffix="  ")
+    return _bare(figure, height=290).update_layout(margin_r=16 + 7 * max(map(len, told)))  # pixels, for the labels
+
+
+def class_distribution(counts: Mapping[str, Mapping[str, int]], theme: str) -> go.Figure:
+    """Images per class and split, or per class and source: seven groups of bars, solid to pale.
+
+    Args:
+        counts: split or source -> emotion -> number of images.
         theme: "light" or "dark".
     """
     figure = go.Figure()
-    shades = {"train": 1.0, "validation": 0.6, "test": 0.3}
-    for split, per_class in counts.items():
+    for (name, per_class), shade in zip(counts.items(), np.linspace(1, 0.3, len(counts)), strict=True):
         figure.add_bar(
             x=[emotion.capitalize() for emotion in EMOTIONS],
             y=[per_class[emotion] for emotion in EMOTIONS],
-            name=split,
-            marker={"color": [PALETTES[theme][e] for e in EMOTIONS], "opacity": shades[split]},
-            hovertemplate=f"%{{x}}, {split}: %{{y:,}}<extra></extra>",
+            name=name,
+            marker={"color": [PALETTES[theme][e] for e in EMOTIONS], "opacity": shade},
+            hovertemplate=f"%{{x}}, {name}: %{{y:,}}<extra></extra>",
         )
     figure.update_layout(barmode="group", bargap=0.25)
     figure.update_xaxes(fixedrange=True)

@@ -35,6 +35,9 @@ _KEEPS_NOTHING: Final = frozenset({"prepare", "balance", "fetch", "evaluate", "t
 OWN_VIDEOS: Final = "video_own"
 """In the session's state: name of the job of each video that this visitor uploaded -> id of the upload."""
 
+_PICKERS: Final = ("dataset", "model", "run")
+_HANDED: Final = "open_"
+
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]#!|<>$:~])")
 _STATE_BADGES: Final = {
     JobState.STARTING: ("Starting", ":material/schedule:", "gray"),
@@ -100,7 +103,9 @@ def finding(text: str) -> None:
 
 def page_link(name: str, label: str, **query: str) -> None:
     """A link to another page that hands its choices on."""
-    st.page_link(PAGES / f"{name}.py", label=label, icon=":material/arrow_forward:", query_params=query or None)
+    # Streamlit drops from a link what a picker of the page that is left is bound to: it goes under another name.
+    handed = {f"{_HANDED}{key}" if key in _PICKERS else key: value for key, value in query.items()}
+    st.page_link(PAGES / f"{name}.py", label=label, icon=":material/arrow_forward:", query_params=handed or None)
 
 
 def state_badge(state: JobState) -> None:
@@ -162,7 +167,7 @@ def adopt_prepared() -> None:
     """The dataset that this visitor has just had prepared or balanced becomes the chosen one."""
     name = st.session_state.get("prepared")
     if name and (Workspace.default().datasets / name / "dataset.json").is_file():
-        st.session_state["dataset"] = st.session_state.pop("prepared")
+        settle("dataset", st.session_state.pop("prepared"))
 
 
 def model_picker(prefer: str | None = None) -> ServedModel | None:
@@ -189,13 +194,33 @@ def choose(label: str, options: list[str], key: str) -> str:
         options: At least one; the first is the default.
         key: Of the widget and of the URL's parameter.
     """
+    handed = f"{_HANDED}{key}"
+    linked = st.query_params.get(handed) or st.query_params.get(key)
+    # What a page was opened with by a link, Streamlit forgets on the way to the next.
+    arrived = st.session_state.get("page") != st.session_state.get(f"{key}_page")
+    st.session_state[f"{key}_page"] = st.session_state.get("page")
+    settled = st.session_state.get(f"{key}_settled")
+    if handed in st.query_params:
+        st.query_params.pop(handed)
+        st.session_state[key] = linked if linked in options else options[0]
+    elif arrived and linked is None and settled in options:
+        st.session_state[key] = settled
     # A choice that was deleted, or a link to something that never was, must not break the page.
-    linked = st.query_params.get(key)
     if linked is not None and linked not in options:
         st.toast(f"There is no {label.lower()} named {plain(linked[:64])}.", icon=":material/link_off:")
+    elif linked is not None:
+        st.session_state[f"{key}_settled"] = linked
     if st.session_state.get(key, options[0]) not in options:
         st.session_state[key] = options[0]  # the browser goes on showing the old choice if it is only removed here
-    return st.selectbox(label, options, key=key, bind="query-params", width=280) or options[0]
+    chosen = st.selectbox(
+        label, options, key=key, bind="query-params", width=280, on_change=lambda: settle(key, st.session_state[key])
+    )
+    return chosen or options[0]
+
+
+def settle(key: str, value: str) -> None:
+    """Makes a value the choice of a picker, on this page and on those to come."""
+    st.session_state[key] = st.session_state[f"{key}_settled"] = value
 
 
 def duration(seconds: float) -> str:

@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, overload
 
 import streamlit as st
 
 from dashboard import caching, charts, drawings
 from dashboard.components import errors_shown, page_link, plain, theme
-from fer_core.data.dataset import Dataset
+from dashboard.decisions import decide_about
+from fer_core.data.copies import compare
+from fer_core.data.dataset import LEFT_OUT, Dataset
+from fer_core.data.decisions import Picture
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, seen_of
-from fer_core.preprocessing import decode
+from fer_core.preprocessing import Pixels, decode
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
+
+Place = tuple[str, int]
+"""Split, or ``LEFT_OUT``, and row of a picture."""
+
+
+@dataclass(frozen=True)
+class Places(Sequence[Place]):
+    """The places of rows of ``caching.images``; a place is made when it is asked for, since there can be 60,000."""
+
+    images: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @overload
+    def __getitem__(self, at: int) -> Place: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Place]: ...
+    def __getitem__(self, at: int | slice) -> Place | list[Place]:
+        if isinstance(at, slice):
+            part = self.images.iloc[at]
+            return list(zip(part["split"], part["row"].tolist(), strict=True))
+        row = self.images.iloc[at]
+        return str(row["split"]), int(row["row"])
+
+    def __contains__(self, place: object) -> bool:
+        return bool(self._fits(place).any())
+
+    def index(self, place: Place, *bounds: int) -> int:
+        del bounds  # nobody asks for a part
+        return int(self._fits(place).argmax())
+
+    def _fits(self, place: object) -> NDArray[np.bool_]:
+        split, row = place if isinstance(place, tuple) else ("", -1)
+        return ((self.images["split"] == split) & (self.images["row"] == row)).to_numpy()
+
 
 SHEET: Final = 24
 """Pictures of one contact sheet, in six columns."""
@@ -24,24 +66,23 @@ _SIDE: Final = 288  # pixels of the large picture
 _RELATIVES: Final = 6
 
 
-def contact_sheet(dataset: Dataset, split: str, rows: Sequence[int], words: Sequence[str], key: str) -> None:
-    """Pictures of a split as one figure, 24 at a time; a click, or the number field below, opens the drawer.
+def contact_sheet(dataset: Dataset, places: Sequence[Place], words: Callable[[int], str], key: str) -> None:
+    """Pictures as one figure, 24 at a time; a click, or the number field below, opens the drawer.
 
     Args:
         dataset: Where they are.
-        split: Their split.
-        rows: Their row numbers, in the order to show.
-        words: For each, what stands beside it under the pointer.
+        places: Where in it, in the order to show.
+        words: What stands beside the picture of a position under the pointer.
         key: Unique on the page; changes with what is shown.
     """
-    pages = (len(rows) - 1) // SHEET + 1
+    pages = (len(places) - 1) // SHEET + 1
     page_key = f"{key}-page"
     page = min(int(st.session_state.get(page_key, 1)), pages)
     first = (page - 1) * SHEET
-    shown = list(rows[first : first + SHEET])
+    shown = places[first : first + SHEET]
     with errors_shown():
-        pictures = [decode(data) for data in dataset.encoded(split, shown)]
-        figure = charts.contact_sheet(pictures, words[first : first + SHEET])
+        pictures = [decode(data) for data in encoded(dataset, shown)]
+        figure = charts.contact_sheet(pictures, [words(first + number) for number in range(len(shown))])
         chart_key = f"{key}-{page}"
         st.plotly_chart(
             figure,
@@ -49,21 +90,30 @@ def contact_sheet(dataset: Dataset, split: str, rows: Sequence[int], words: Sequ
             key=chart_key,
             on_select=lambda: _clicked(chart_key, first, len(shown)),
             selection_mode="points",
-            alt=f"{len(shown)} pictures of {split}; the number field opens one",
+            alt=f"{len(shown)} pictures; the number field opens one",
         )
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if pages > 1:
                 st.pagination(pages, key=page_key, max_visible_pages=5)
             st.number_input(
-                f"Open picture 1 to {len(rows):,}",
+                f"Open picture 1 to {len(places):,}",
                 min_value=1,
-                max_value=len(rows),
+                max_value=len(places),
                 value=None,
                 key=f"{key}-number",
                 placeholder="number",
                 width=150,
                 on_change=lambda: _typed(f"{key}-number"),
             )
+
+
+def encoded(dataset: Dataset, places: Sequence[Place]) -> list[bytes]:
+    """The encoded pictures of some places, in their order."""
+    found: dict[Place, bytes] = {}
+    for split in dict.fromkeys(split for split, _ in places):
+        rows = [row for other, row in places if other == split]
+        found |= {(split, row): data for row, data in zip(rows, dataset.encoded(split, rows), strict=True)}
+    return [found[place] for place in places]
 
 
 def _clicked(chart_key: str, first: int, n: int) -> None:
@@ -85,44 +135,43 @@ def _typed(key: str) -> None:
 
 def open_if_asked(
     dataset: Dataset,
-    split: str,
-    rows: Sequence[int],
+    places: Sequence[Place],
     predictions: pd.DataFrame | None = None,
-    link: Mapping[str, str] | None = None,
+    link: tuple[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Opens the drawer once if a picture was clicked, typed or linked to; the next rerun leaves it closed.
 
     Args:
         dataset: Where the pictures are.
-        split: Their split.
-        rows: Their row numbers, in the order of "previous" and "next".
-        predictions: What a model says of every row of the split.
-        link: Query of a link to this page with the same choices.
+        places: Where in it, in the order of "previous" and "next".
+        predictions: What a model says of every row of the split, where they are all of one.
+        link: Page and query of a link with the same choices.
     """
     position = st.session_state.pop("drawer", None)
     linked = st.query_params.pop("image", "") if "image" in st.query_params else ""
-    if linked.isdecimal() and int(linked) in rows:
-        position = rows.index(int(linked))
-    if position is None or not 0 <= position < len(rows):
+    split, _, number = linked.rpartition(":")
+    if number.isdecimal() and places and (place := (split or places[0][0], int(number))) in places:
+        position = places.index(place)
+    if position is None or not 0 <= position < len(places):
         return
     st.session_state["drawer_at"] = position
 
-    @st.dialog("Picture", width="medium", position="right", icon=":material/image:")
+    @st.dialog("Picture", width="medium", position="right", icon=":material/image:", on_dismiss="rerun")
     def drawer() -> None:
-        at = min(int(st.session_state["drawer_at"]), len(rows) - 1)
+        at = min(int(st.session_state["drawer_at"]), len(places) - 1)
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button("Previous", icon=":material/chevron_left:", disabled=at == 0, on_click=_go, args=(at - 1,))
             st.button(
                 "Next",
                 icon=":material/chevron_right:",
                 icon_position="right",
-                disabled=at == len(rows) - 1,
+                disabled=at == len(places) - 1,
                 on_click=_go,
                 args=(at + 1,),
             )
-            st.caption(f"{at + 1:,} of {len(rows):,}")
+            st.caption(f"{at + 1:,} of {len(places):,}")
         with errors_shown():
-            _story(dataset, split, int(rows[at]), predictions, link)
+            _story(dataset, places[at], predictions, link)
 
     drawer()
 
@@ -132,10 +181,14 @@ def _go(position: int) -> None:
 
 
 def _story(
-    dataset: Dataset, split: str, row: int, predictions: pd.DataFrame | None, link: Mapping[str, str] | None
+    dataset: Dataset,
+    place: Place,
+    predictions: pd.DataFrame | None,
+    link: tuple[str, Mapping[str, str]] | None,
 ) -> None:
-    table = caching.table(dataset, split)
-    about = table.iloc[row]
+    split, row = place
+    images = caching.images(dataset)
+    about = images[(images["split"] == split) & (images["row"] == row)].iloc[0]
     label = EMOTIONS[int(about["label"])]
     picture = decode(dataset.encoded(split, [row])[0])
     left, right = st.columns(2, gap="medium")
@@ -151,46 +204,58 @@ def _story(
             seen = seen_of(predictions)
             if seen is not None and seen[row]:
                 st.badge("A copy was trained on", icon=":material/warning:", color="orange")
-    st.caption(plain(f"{about['path']} · {about['source']} · {split} · row {row:,}"))
-    _copies(dataset, split, about, label)
-    _family(dataset, split, about)
+        for flag in about["flags"].split():
+            st.badge(flag, color="gray")
+    told = f"left out: {about['why']}" if split == LEFT_OUT else split
+    st.caption(plain(f"{about['path']} · {about['source']} · {told} · row {row:,}"))
+    if isinstance(about["parent_id"], str):
+        st.caption("Decisions are made about its original.")
+    else:
+        decide_about(dataset, [Picture(about["source"], about["path"], about["pixel_sha"])], key="drawer")
+    _copies(dataset, images, about, picture)
+    _family(dataset, images, about)
     if link is not None:
-        page_link("evaluate", "Link to this picture", **{**link, "image": str(row)})
+        page, query = link
+        page_link(page, "Link to this picture", **{**query, "image": f"{split}:{row}"})
 
 
-def _copies(dataset: Dataset, split: str, about: pd.Series, label: str) -> None:
-    """Copies of the same photograph on the other side, with their labels."""
-    copies = caching.copies(dataset)
-    side, other = ("train", "eval") if split == "train" else ("eval", "train")
-    found = copies[copies[f"{side}_path"] == about["path"]]
-    found = found[found["train_source"] == about["source"]] if split == "train" else found[found["eval_split"] == split]
-    if found.empty:
+def _copies(dataset: Dataset, images: pd.DataFrame, about: pd.Series, picture: Pixels) -> None:
+    """All copies of the photograph, in every split and left out, with their labels."""
+    same = images[(images["photo_id"] == about["photo_id"]) & images["parent_id"].isna()]
+    own = about["parent_id"] if isinstance(about["parent_id"], str) else None
+    same = same[((same["split"] != about["split"]) | (same["row"] != about["row"])) & (same["pixel_sha"] != own)]
+    if same.empty:
         return
-    st.markdown(f"**Copies of this photograph in {'evaluation splits' if split == 'train' else 'train'}**")
+    st.markdown(f"**Copies of this photograph** :gray[{len(same):,}]")
+    shown = same.head(_RELATIVES)
+    pictures = encoded(dataset, Places(shown))
     with st.grid(_RELATIVES, min_column_width=72):
-        for copy in found.head(_RELATIVES).to_dict("records"):
+        for copy, data in zip(shown.to_dict("records"), pictures, strict=True):
             with st.container(gap="xsmall"):
-                theirs = copy[f"{other}_label"]
-                st.image(drawings.face(decode(copy[f"{other}_image"]), 96), width=96, alt=f"A copy labelled {theirs}")
-                words = f":orange[{theirs}]" if theirs != label else theirs
-                st.caption(f"{words} · {copy['kind']}{' · left out' if copy['removed'] else ''}")
-    if len(found) > _RELATIVES:
-        st.caption(f"{len(found) - _RELATIVES} more")
+                other = decode(data)
+                theirs = EMOTIONS[copy["label"]]
+                st.image(drawings.face(other, 96), width=96, alt=f"A copy labelled {theirs}")
+                words = f":orange[{theirs}]" if copy["label"] != about["label"] else theirs
+                kind, similarity = compare(picture, other)
+                alike = kind if kind == "exact" else f"{kind} {similarity:.2f}"
+                st.caption(f"{words} · {alike} · {'left out' if copy['split'] == LEFT_OUT else copy['split']}")
+    if len(same) > _RELATIVES:
+        st.caption(f"{len(same) - _RELATIVES} more")
 
 
-def _family(dataset: Dataset, split: str, about: pd.Series) -> None:
+def _family(dataset: Dataset, images: pd.DataFrame, about: pd.Series) -> None:
     """The parent of an augmented picture, or the children of an original."""
-    if split != "train":
+    if about["split"] != "train":
         return  # only train is augmented
-    table = caching.table(dataset, split)
+    train = images[images["split"] == "train"]
     parent = about["parent_id"]
     if isinstance(parent, str):
-        title, related = "Augmented from", table[(table["pixel_sha"] == parent) & table["parent_id"].isna()]
+        title, related = "Augmented from", train[(train["pixel_sha"] == parent) & train["parent_id"].isna()]
     else:
-        title, related = "Augmented children", table[table["parent_id"] == about["pixel_sha"]]
+        title, related = "Augmented children", train[train["parent_id"] == about["pixel_sha"]]
     if related.empty:
         return
     st.markdown(f"**{title}** :gray[{len(related):,}]")
     with st.grid(_RELATIVES, min_column_width=72):
-        for data in dataset.encoded(split, related.index[:_RELATIVES].to_numpy()):
+        for data in dataset.encoded("train", related["row"].head(_RELATIVES).to_numpy()):
             st.image(drawings.face(decode(data), 96), width=96, alt=title)

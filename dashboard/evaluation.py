@@ -158,11 +158,16 @@ def _faces(view: View, true: int, read: int) -> None:
     if cell.empty:
         st.caption("No picture is in this cell.")
         return
-    rows = cell["row"].tolist()
-    captions = [f"{EMOTIONS[true]} read as {EMOTIONS[read]}, {100 * p:.0f} %" for p in cell[column]]
-    contact_sheet(view.dataset, view.split, rows, captions, key=f"sheet-{view.split}-{true}-{read}")
+    places = [(view.split, row) for row in cell["row"].tolist()]
+    shares = cell[column].to_numpy()
+    contact_sheet(
+        view.dataset,
+        places,
+        lambda at: f"{EMOTIONS[true]} read as {EMOTIONS[read]}, {100 * shares[at]:.0f} %",
+        key=f"sheet-{view.split}-{true}-{read}",
+    )
     link = {**view.link, "true": EMOTIONS[true], "read": EMOTIONS[read]}
-    open_if_asked(view.dataset, view.split, rows, view.table, link)
+    open_if_asked(view.dataset, places, view.table, ("evaluate", link))
 
 
 def classes(view: View) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard.components import errors_shown, plain
+from dashboard.components import errors_shown, plain, settle
 from fer_core.inference.adopt import MAX_BYTES, MAX_CARD_BYTES, adopt, suggest_name
 from fer_core.workspace import Workspace
 
@@ -16,7 +16,7 @@ _ADDED: Final = "added_model"
 def choose_added() -> None:
     """The model that this visitor has just added becomes the chosen one. Call it before the page's model picker."""
     if name := st.session_state.pop(_ADDED, None):
-        st.session_state["model"] = name
+        settle("model", name)
         st.toast(f"Added {plain(name)}.", icon=":material/check:")
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import streamlit as st
 
+from dashboard.components import settle
 from dashboard.run_actions import RENAMED
 from dashboard.run_table import ORDERS, RunRow, column_config, matching, table, ticked_too
 
@@ -20,7 +21,7 @@ def _chosen_in_table(shown: list[str]) -> None:
     chosen = ticked_too(before, shown, ticked)
     st.session_state["compare"] = chosen[:MOST]
     if new := [name for name in ticked if name not in before]:
-        st.session_state["run"] = new[-1]
+        settle("run", new[-1])
     if len(chosen) > MOST:
         st.toast(f"At most {MOST} runs fit into one chart.")
 
@@ -29,9 +30,9 @@ def follow_rename(names: list[str]) -> None:
     """Pickers follow a run that has another name now, and forget one that is gone."""
     old, new = st.session_state.pop(RENAMED, ("", ""))
     if new:
-        st.session_state["run"] = new
+        settle("run", new)
     elif st.session_state.get("run", names[0]) not in names:
-        st.session_state["run"] = names[0]
+        settle("run", names[0])
     chosen = [new if name == old else name for name in st.session_state.get("compare", [])]
     if "compare" in st.session_state:
         st.session_state["compare"] = [name for name in chosen if name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from fer_core.data.balance import ClassPlan
@@ -30,6 +31,21 @@ def balance_finding(plans: Mapping[str, ClassPlan], *, done: bool) -> str:
     return f"Train {verb} from {before:,} to {after:,}: {'; '.join(parts)}."
 
 
+def weights_finding(counts: Mapping[str, int], weights: Mapping[str, float]) -> str:
+    """What class weights would do, which make the classes count alike.
+
+    Args:
+        counts: Train images by emotion.
+        weights: What an image of each emotion counts.
+    """
+    present = {emotion: weight for emotion, weight in weights.items() if counts[emotion]}
+    most, least = max(present, key=lambda emotion: present[emotion]), min(present, key=lambda emotion: present[emotion])
+    if len(present) == 1 or counts[most] == counts[least]:
+        return f"Every image counts 1: each class that is there has {counts[most]:,} images."
+    times = present[most] / present[least]
+    return f"No copies: in the loss, one {most} image would count as much as {times:.1f} {least} images."
+
+
 def data_finding(info: DatasetInfo) -> str:
     """What the audit found in a dataset's sources: re-exports first, then copies between train and test."""
     parts = []
@@ -48,3 +64,15 @@ def data_finding(info: DatasetInfo) -> str:
             f"{primary.exact:,} of them exactly."
         )
     return " ".join(parts) or "No photograph is in these sources twice."
+
+
+def decisions_finding(info: DatasetInfo) -> str:
+    """How many decisions a dataset was made with, and what they did; empty where there are none."""
+    decisions = info.config.get("decisions") or []
+    if not decisions:
+        return ""
+    actions = Counter(decision["action"] for decision in {d["pixel_sha"]: d for d in decisions}.values())
+    told = ", ".join(f"{n:,} {action}" for action, n in actions.items())
+    missed = info.unmatched_decisions
+    lost = f" {missed:,} of them {'is' if missed == 1 else 'are'} about pictures that are not here." if missed else ""
+    return f"Made with {actions.total():,} decision{'s' * (actions.total() != 1)}: {told}.{lost}"

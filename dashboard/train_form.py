@@ -35,6 +35,7 @@ from fer_core.training.config import (
     STRONG_AUGMENTATION,
     RunConfig,
     apply_overrides,
+    inverse_weight_settings,
     load_config,
     parse_seeds,
     with_augmentation,
@@ -47,6 +48,9 @@ from fer_core.workspace import Workspace
 
 MAIN: Final = ("epochs", "batch_size", "learning_rate")
 """What is shown at once, besides augmentation and seeds; the rest waits behind "All settings"."""
+
+CLASS_WEIGHTS: Final = "class_weights"
+"""In the URL: "inverse" begins the form with those in all phases."""
 
 _OF_MACHINE: Final = ("threads", "precision")
 
@@ -131,7 +135,8 @@ def _start(plans: list[runs.Plan]) -> None:
         runs.start(job)
     st.session_state["started"] = plans[0].name  # the picker above stands already: it is set on the next run
     del st.session_state["train_name"]
-    st.query_params.pop("repeat", None)
+    for key in ("repeat", CLASS_WEIGHTS):
+        st.query_params.pop(key, None)
     st.rerun()
 
 
@@ -160,6 +165,9 @@ def _expectation(config: RunConfig, seeds: list[int], name: str, dataset: Datase
 
 def _from_preset(dataset: Dataset) -> _Start:
     config = preset_cards(dataset)
+    if st.query_params.get(CLASS_WEIGHTS) == "inverse":  # from Balance
+        weighted = apply_overrides(config, inverse_weight_settings(config))
+        return _Start(config.preset, config, weighted, config.preset, f"{config.preset}-weighted")
     return _Start(config.preset, config, config, config.preset, config.preset)
 
 

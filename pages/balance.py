@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import charts
 from dashboard.balance_form import balance_settings, create_button, warn_of_many_children
+from dashboard.class_weights import show_class_weights
 from dashboard.components import (
     adopt_prepared,
     dataset_picker,
@@ -19,7 +20,8 @@ from dashboard.components import (
     theme,
     without_train,
 )
-from dashboard.families import show_family
+from dashboard.distributions import distributions
+from dashboard.families import show_children, show_preview
 from dashboard.sentences import balance_finding
 from fer_core.data.balance import ClassPlan, plan, plan_of
 from fer_core.data.dataset import SPLITS, Dataset
@@ -45,22 +47,11 @@ def hero(counts: Counts, plans: Mapping[str, ClassPlan], sentence: str) -> None:
     st.plotly_chart(figure, config=charts.CONFIG, key=f"balance-{split}", alt=alt)
 
 
-def side_by_side(before: Counts, plans: Mapping[str, ClassPlan]) -> None:
-    """Every split before and after, on one scale."""
-    after = {**before, "train": {emotion: steps.after for emotion, steps in plans.items()}}
-    top = 1.05 * max(1, *before["train"].values(), *after["train"].values())
-    st.markdown("**Every split before and after** :gray[train, validation, test: solid to pale]")
-    for column, (name, counts) in zip(st.columns(2), (("Before", before), ("After", after)), strict=True):
-        with column:
-            total = sum(sum(split.values()) for split in counts.values())
-            st.caption(f"{name} · {total:,} images")
-            figure = charts.class_distribution(counts, theme()).update_yaxes(range=[0, top])
-            alt = f"{name} balancing: images per class and split"
-            st.plotly_chart(figure, config=charts.CONFIG, key=f"splits-{name}", alt=alt)
-
-
 def show_form(dataset: Dataset) -> None:
     config = balance_settings(dataset)
+    if config is None:
+        show_class_weights(dataset)
+        return
     counts = dataset.counts()
     plans = plan(counts["train"], config)
     sentence = balance_finding(plans, done=False)
@@ -68,8 +59,8 @@ def show_form(dataset: Dataset) -> None:
     warn_of_many_children(plans)
     hero(counts, plans, sentence)
     button = st.container()
-    side_by_side(counts, plans)
-    show_family(dataset, plans, config.seed)
+    distributions(dataset, plans)
+    config = show_preview(dataset, plans, config)
     with button:  # above the faces, but after them: they tell how long it will take
         create_button(dataset, config, plans)
 
@@ -78,8 +69,8 @@ def show_balanced(dataset: Dataset, before: Counts, plans: Mapping[str, ClassPla
     sentence = balance_finding(plans, done=True)
     finding(sentence)
     hero(before, plans, sentence)
-    side_by_side(before, plans)
-    show_family(dataset, plans, seed=None)
+    distributions(dataset, plans)
+    show_children(dataset, plans)
     parent = dataset.info.parent
     if parent and (Workspace.default().datasets / parent / "dataset.json").is_file():
         st.markdown(f"{plain(dataset.name)} is balanced already. To balance in another way, start from its parent.")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.components import choose, page_link, plain
+from dashboard.components import choose, page_link, plain, settle
 from dashboard.run_panel import watch
 from dashboard.train_form import train_form
 from fer_core.jobs import device_queue
@@ -11,7 +11,7 @@ from fer_core.training.runs import list_runs
 from fer_core.workspace import Workspace
 
 if "started" in st.session_state:  # the run that this visitor has just started becomes the chosen one
-    st.session_state["run"] = st.session_state.pop("started")
+    settle("run", st.session_state.pop("started"))
 space = Workspace.default()
 runs = list_runs(space)
 names = [run.name for run in sorted(runs, key=lambda run: run.state is not JobState.RUNNING)]  # at work first

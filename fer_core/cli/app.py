@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from fer_core.cli import data, doctor, evaluate, export, jobs, models, predict, runs, tour, track, train
+from fer_core.cli import data, data_export, doctor, evaluate, export, jobs, models, predict, runs, tour, track, train
 from fer_core.errors import FerError, from_os_error
 from fer_core.jobs.worker import fail_before_work
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+data.app.command("export")(data_export.export)
 app.add_typer(data.app, name="data")
 runs.app.command()(track.track)
 app.add_typer(runs.app, name="runs")

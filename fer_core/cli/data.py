@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from fer_core.cli.console import (
     DetachOption,
@@ -17,7 +18,17 @@ from fer_core.cli.console import (
     progress_bar,
     start_detached,
 )
-from fer_core.data.config import MAX_TARGET, BalanceConfig, Policy, PrepareConfig, Recipe, default_recipe
+from fer_core.cli.decide import decide
+from fer_core.data.config import (
+    MAX_TARGET,
+    AugmentConfig,
+    BalanceConfig,
+    Policy,
+    PrepareConfig,
+    Recipe,
+    Validation,
+    default_recipe,
+)
 from fer_core.emotions import EMOTIONS, parse_emotion
 from fer_core.errors import ConfigError, DatasetError, SourceError
 from fer_core.jobs.worker import work
@@ -25,14 +36,17 @@ from fer_core.workspace import Workspace, expand
 
 if TYPE_CHECKING:
     from fer_core.data.dataset import Dataset
-    from fer_core.data.info import Audit, Counts, Quarantined
+    from fer_core.data.info import Audit, Counts, FindingCount, Quarantined
     from fer_core.data.labels import LabelMap
 
-app = typer.Typer(help="Prepare, balance and audit datasets.", no_args_is_help=True)
+app = typer.Typer(help="Prepare, balance, audit, decide about and export datasets.", no_args_is_help=True)
+app.command()(decide)
 
 SourcesArgument = Annotated[
-    list[str],
-    typer.Argument(metavar="SOURCE...", help="Folder, .zip or FER2013 CSV, optionally name=PATH."),
+    list[str] | None,
+    typer.Argument(
+        metavar="SOURCE...", help="Folder, .zip or FER2013 CSV, optionally name=PATH. None is needed with --add-to."
+    ),
 ]
 OutOption = Annotated[
     str,
@@ -61,8 +75,8 @@ DATASET_HELP = "A name in the workspace, or a path."
 @app.command("prepare")
 def prepare_command(
     context: typer.Context,
-    sources: SourcesArgument,
     out: OutOption,
+    sources: SourcesArgument = None,
     add_to: Annotated[
         str | None,
         typer.Option(
@@ -74,6 +88,16 @@ def prepare_command(
     val_fraction: Annotated[
         float, typer.Option(min=0.01, max=0.9, help=PrepareConfig.model_fields["val_fraction"].description)
     ] = 0.25,
+    validation: Annotated[
+        Validation, typer.Option(help=PrepareConfig.model_fields["validation"].description)
+    ] = Validation.DRAWN,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV of what was decided about single pictures, as `data decide` and the Data page write it.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help=PrepareConfig.model_fields["seed"].description)] = 42,
     balance_too: Annotated[
         bool, typer.Option("--balance", help="Balance train too, by the recipe that fits the policy.")
@@ -87,16 +111,21 @@ def prepare_command(
 ) -> None:
     """Turn sources into one dataset: read, merge, audit, split."""
     from fer_core.data.dataset import Dataset, check_free
+    from fer_core.data.decisions import read_decisions
     from fer_core.data.prepare import prepare
 
     started = time.monotonic()
     space = Workspace.default()
     folder = space.new_dataset(out)
     check_free(folder)
-    found = [absolute_source(source) for source in sources]
+    found = [absolute_source(source) for source in sources or []]
+    if not found and not add_to:
+        raise SourceError("Nothing to prepare: name at least one source, a folder, a .zip or a FER2013 CSV.")
     config = PrepareConfig(
         policy=policy,
         val_fraction=val_fraction,
+        validation=validation,
+        decisions=read_decisions(expand(str(decisions))) if decisions else [],
         seed=seed,
         size=size,
         color=color,
@@ -109,11 +138,12 @@ def prepare_command(
         argv += ["--add-to", str(base.folder)]
         found = [*_sources_of(base, found), *found]
         config = _settings_of(base, config, context)
-    for name in ("policy", "val_fraction", "seed", "size"):
+    for name in ("policy", "val_fraction", "validation", "seed", "size"):
         if not add_to or _is_given(context, name):
             argv += [f"--{name.replace('_', '-')}", str(context.params[name])]
     argv += ["--balance"] * balance_too + ["--color"] * color
-    argv += ["--map", str(expand(str(map_file)).absolute())] if map_file else []
+    for option, file in (("--map", map_file), ("--decisions", decisions)):
+        argv += [option, str(expand(str(file)).absolute())] if file else []
     argv += [part for word in label or [] for part in ("--label", word)]
     name = space.new_name(space.jobs, f"prepare-{folder.name}")
     if detach:
@@ -146,11 +176,23 @@ def balance_command(
     target_of: Annotated[
         list[str] | None, typer.Option(metavar="EMOTION=N", help="Target of one class; may be repeated.")
     ] = None,
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STRENGTH=X",
+            help=f"A strength of augmentation that is not the usual one, as rotation=20 or flip=0; may be repeated. "
+            f"The usual ones: {', '.join(f'{name}={value:g}' for name, value in AugmentConfig())}.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help=BalanceConfig.model_fields["seed"].description)] = 42,
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a second dataset whose train split is balanced by augmentation."""
+    """Make a second dataset whose train split is balanced by augmentation.
+
+    Class weights do without copies: train on DATASET itself with --set phases.0.class_weights=inverse, and the same for
+    each further phase of the preset.
+    """
     from fer_core.data.balance import balance, plan
     from fer_core.data.dataset import Dataset, check_free
 
@@ -162,8 +204,19 @@ def balance_command(
     parent.check_trainable()
     parent.check()
     chosen = recipe or default_recipe(parent.info.config.get("policy"))
-    config = BalanceConfig(recipe=chosen, target=target, cap=cap, target_of=_targets(target_of or []), seed=seed)
-    plan(parent.counts()["train"], config)  # says what is wrong before a job is made
+    config = BalanceConfig(
+        recipe=chosen,
+        target=target,
+        cap=cap,
+        target_of=_targets(target_of or []),
+        augment=_strengths(augment or []),
+        seed=seed,
+    )
+    # Both say what is wrong before a job is made.
+    plan(parent.counts()["train"], config)
+    config.augment.check(parent.info.channels)
+    if parent.info.channels == 1 and "hue" in config.augment.changed():
+        note(f"{parent.name} is gray: hue changes nothing there.")
     argv = ["data", "balance", str(parent.folder), "--out", str(folder), *config.options()]
     name = space.new_name(space.jobs, f"balance-{folder.name}")
     if detach:
@@ -180,26 +233,34 @@ def audit_command(
     what: Annotated[
         list[str], typer.Argument(metavar="SOURCE...|DATASET", help="Sources as for prepare, or one dataset.")
     ],
+    findings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write every finding, with its images, to this CSV. It must not exist."),
+    ] = None,
     map_file: MapOption = None,
     label: LabelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count copies, conflicting labels and blanks, without making anything."""
+    """Find copies, conflicting labels, blanks and imbalance, without making anything."""
     from fer_core.data.audit import audit_dataset, audit_sources
+    from fer_core.data.findings import write_findings
 
     started = time.monotonic()
+    if findings and findings.exists():
+        raise SourceError(f"{findings} exists already. Choose another name, or remove it first.")
     with progress_bar() as bar:
         dataset = _dataset(what)
         if dataset is not None:
             dataset.check()
-            counts, found, left_out = (
-                dataset.info.counts,
-                audit_dataset(dataset, bar),
-                dataset.info.quarantined,
-            )
+            audited = audit_dataset(dataset, bar)
         else:
-            counts, found, left_out = audit_sources(what, (48, 48), 1, bar, _labels(map_file, label or []))
-    _print(counts, found, left_out, time.monotonic() - started, as_json)
+            audited = audit_sources(what, (48, 48), 1, bar, _labels(map_file, label or []))
+        if findings:
+            write_findings(findings, audited.findings, audited.table)
+    found = audited.findings.counts()
+    _print(audited.counts, audited.audit, found, audited.left_out, time.monotonic() - started, as_json)
+    if findings:
+        note(f"Wrote {sum(entry.findings for entry in found):,} findings to {findings}")
 
 
 @app.command("fetch")
@@ -266,12 +327,13 @@ def _sources_of(base: Dataset, added: list[str]) -> list[str]:
 
 
 def _settings_of(base: Dataset, here: PrepareConfig, context: typer.Context) -> PrepareConfig:
-    """A dataset's settings, with those that were given here in their place; its labels and ours hold together."""
+    """A dataset's settings, with those given here in their place; labels and decisions, its and ours, hold together."""
     stored = PrepareConfig.of_dataset(base.info.config)
     options = {"balance": "balance_too"}
     given = [name for name in PrepareConfig.model_fields if _is_given(context, options.get(name, name))]
     changes = {name: getattr(here, name) for name in given}
-    return stored.model_copy(update={**changes, "labels": stored.labels | here.labels})
+    together = {"labels": stored.labels | here.labels, "decisions": [*stored.decisions, *here.decisions]}
+    return stored.model_copy(update={**changes, **together})
 
 
 def _labels(file: Path | None, words: list[str]) -> LabelMap:
@@ -299,6 +361,22 @@ def _targets(words: list[str]) -> dict[str, int]:
     return targets
 
 
+def _strengths(words: list[str]) -> AugmentConfig:
+    strengths: dict[str, str] = {}
+    for word in words:
+        name, _, value = (part.strip() for part in word.partition("="))
+        try:
+            AugmentConfig.model_validate({name: value})
+            known = name in AugmentConfig.model_fields
+        except ValidationError:
+            known = False
+        if not known:
+            ranges = ", ".join(f"{field} (0 to {AugmentConfig.largest(field):g})" for field, _ in AugmentConfig())
+            raise ConfigError(f"--augment {word}: expected STRENGTH=X with one of {ranges}.")
+        strengths[name] = value
+    return AugmentConfig.model_validate(strengths)
+
+
 def _dataset(what: list[str]) -> Dataset | None:
     """The prepared dataset that a single argument names, if it names one."""
     from fer_core.data.dataset import Dataset
@@ -324,11 +402,15 @@ def _made(dataset: Dataset) -> str:
 
 def _report(dataset: Dataset, started: float, as_json: bool) -> None:
     info = dataset.info
-    _print(info.counts, info.audit, info.quarantined, time.monotonic() - started, as_json)
+    _print(info.counts, info.audit, info.findings, info.quarantined, time.monotonic() - started, as_json)
     if as_json:
         return
     for change in info.removed:
         typer.echo(f"{change.step:10} {change.split:11} {-change.n:+8,}  {change.why}")
+    if made_of := info.config.get("decisions"):
+        typer.echo(f"{len(made_of):,} decisions replayed.")
+    if info.unmatched_decisions:
+        note(f"{info.unmatched_decisions:,} decisions are about pictures that are not in these sources.")
     if info.contaminated:
         note("Contaminated: evaluation photographs are in train. Training on it needs --allow-leaks.")
     typer.echo(f"Wrote {dataset.folder}")
@@ -346,11 +428,19 @@ def _note_left_out(entries: list[Quarantined]) -> None:
         note(f"  and {len(entries) - LISTED:,} more; --json lists all.")
 
 
-def _print(counts: dict[str, Counts], audit: Audit, left_out: list[Quarantined], seconds: float, as_json: bool) -> None:
+def _print(
+    counts: dict[str, Counts],
+    audit: Audit,
+    findings: list[FindingCount],
+    left_out: list[Quarantined],
+    seconds: float,
+    as_json: bool,
+) -> None:
     if as_json:
         document: dict[str, Any] = {
             "counts": counts,
             "audit": audit.model_dump(),
+            "findings": [entry.model_dump() for entry in findings],
             "left_out": [entry.model_dump() for entry in left_out],
             "seconds": round(seconds, 2),
         }
@@ -372,4 +462,8 @@ def _print(counts: dict[str, Counts], audit: Audit, left_out: list[Quarantined],
         )
     for entry in audit.reexports:
         typer.echo(f"{entry.share:.1%} of the photographs of {entry.a} are also in {entry.b}.")
+    if findings:
+        typer.echo(f"{'finding':28} {'findings':>9} {'images':>9}  to do")
+    for kind in findings:
+        typer.echo(f"{kind.reason:28} {kind.findings:9,} {kind.images:9,}  {kind.action}")
     _note_left_out(left_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from fer_core.data.copies import Pairs
 from fer_core.data.dataset import Dataset
 from fer_core.data.decode import VIEW
+from fer_core.data.findings import Findings, find
 from fer_core.data.info import (
     SPLITS,
     Audit,
@@ -22,10 +24,30 @@ from fer_core.data.info import (
     count,
 )
 from fer_core.data.labels import LabelMap
+from fer_core.data.merge import primary_source
 from fer_core.data.sources import open_sources
 from fer_core.data.table import Material, identify, picture_labels, read_material
 from fer_core.jobs.progress import Progress, silent
 from fer_core.preprocessing import to_native
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What an audit gives.
+
+    Attributes:
+        counts: As read, or after every step.
+        audit: The figures.
+        findings: One by one, about the rows of ``table``.
+        table: One row per image: source, path, label, published (its split), pixel_sha and more.
+        left_out: What could not be read.
+    """
+
+    counts: dict[str, Counts]
+    audit: Audit
+    findings: Findings
+    table: pd.DataFrame
+    left_out: list[Quarantined]
 
 
 def audit(table: pd.DataFrame, pairs: Pairs) -> Audit:
@@ -47,7 +69,7 @@ def audit_sources(
     channels: int,
     progress: Progress = silent,
     labels: LabelMap | None = None,
-) -> tuple[dict[str, Counts], Audit, list[Quarantined]]:
+) -> Audited:
     """Reads and audits sources.
 
     Args:
@@ -57,17 +79,15 @@ def audit_sources(
         progress: Told of reading and searching.
         labels: What labels mean that are none of the known spellings.
 
-    Returns:
-        The counts as read, the audit, and what could not be read.
-
     Raises:
         SourceError: A source cannot be read.
     """
-    material = read_material(open_sources(specs, labels), size, channels, progress)
-    return {"read": _counts(material)}, audit(material.table, material.pairs), material.quarantined
+    opened = open_sources(specs, labels)
+    material = read_material(opened, size, channels, progress)
+    return _audited({"read": _counts(material)}, material, primary_source(opened))
 
 
-def audit_dataset(dataset: Dataset, progress: Progress = silent) -> Audit:
+def audit_dataset(dataset: Dataset, progress: Progress = silent) -> Audited:
     """Audits a prepared dataset as it is now: its own splits, augmented images included.
 
     Raises:
@@ -84,8 +104,17 @@ def audit_dataset(dataset: Dataset, progress: Progress = silent) -> Audit:
             )
         )
         views += [to_native(image, (VIEW, VIEW), 1)[:, :, 0] for image in split.images]
-    material = identify(pd.concat(tables, ignore_index=True), np.stack(views), [], progress)
-    return audit(material.table, material.pairs)
+    left_out = dataset.info.quarantined
+    material = identify(pd.concat(tables, ignore_index=True), np.stack(views), left_out, progress)
+    return _audited(dataset.info.counts, material, str(dataset.info.config["primary"]))
+
+
+def _audited(counts: dict[str, Counts], material: Material, primary: str) -> Audited:
+    table = material.table
+    found = audit(table, material.pairs)
+    splits = table["published"].to_numpy(object)
+    findings = find(table, material.pairs, splits, primary, found.reexports, counts[next(reversed(counts))])
+    return Audited(counts, found, findings, table, material.quarantined)
 
 
 def _counts(material: Material) -> Counts:
@@ -95,8 +124,10 @@ def _counts(material: Material) -> Counts:
 def _audit_one(table: pd.DataFrame, pairs: Pairs) -> SourceAudit:
     sizes = np.bincount(table["picture"])
     labels = picture_labels(table)
-    present = set(table["published"])
+    images = table["published"].value_counts()
+    present = set(images.index)
     return SourceAudit(
+        images={split: int(images.get(split, 0)) for split in SPLITS},
         exact_groups=int((sizes > 1).sum()),
         redundant=int((sizes[sizes > 0] - 1).sum()),
         conflicting_groups=int((np.bitwise_count(labels) > 1).sum()),

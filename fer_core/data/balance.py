@@ -134,7 +134,7 @@ class BalancedRows:
         parents: int64: for each child its parent's index, ascending.
         size: Native height and width, in pixels.
         channels: 1 or 3.
-        seed: Of the variations.
+        config: Its seed and strengths make the variations.
     """
 
     original: LazyRows
@@ -142,7 +142,7 @@ class BalancedRows:
     parents: NDArray[np.int64]
     size: tuple[int, int]
     channels: int
-    seed: int
+    config: BalanceConfig
 
     @classmethod
     def choose(
@@ -151,10 +151,10 @@ class BalancedRows:
         plans: Mapping[str, ClassPlan],
         size: tuple[int, int],
         channels: int,
-        seed: int,
+        config: BalanceConfig,
     ) -> BalancedRows:
         """Draws which rows stay and spreads the children evenly over the parents of their class."""
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(config.seed)
         labels = original.table["label"].to_numpy()
         kept, parents = [], []
         for emotion in EMOTIONS:
@@ -165,7 +165,7 @@ class BalancedRows:
                 rounds, rest = divmod(steps.augmented, len(rows))
                 parents += [np.repeat(rows, rounds), random.permutation(rows)[:rest]]
         children = np.sort(np.concatenate(parents)) if parents else np.zeros(0, np.int64)
-        return cls(original, np.sort(np.concatenate(kept)), children, size, channels, seed)
+        return cls(original, np.sort(np.concatenate(kept)), children, size, channels, config)
 
     def __len__(self) -> int:
         return len(self.kept) + len(self.parents)
@@ -175,7 +175,8 @@ class BalancedRows:
 
         # Writers fill files with chunks of one size; a chunk may hold the last originals and the first
         # children.
-        augmenters = [Augmenter(self.channels) for _ in range(usable_cores())] if len(self.parents) else []
+        makers = usable_cores() if len(self.parents) else 0
+        augmenters = [Augmenter(self.channels, self.config.augment) for _ in range(makers)]
         # Counted per picture, not per row: where a picture occurs twice, the children must still differ.
         sha = self.original.table["pixel_sha"].iloc[self.parents]
         number = sha.groupby(sha.to_numpy()).cumcount().to_numpy(np.int64)
@@ -197,11 +198,12 @@ class BalancedRows:
         table["path"] = [f"{path}#{n + 1}" for path, n in zip(table["path"], number, strict=True)]
         table["flags"] = [f"{flags} augmented".strip() for flags in table["flags"]]
         jobs = list(zip(self.original.encoded(parents), table["parent_id"], number.tolist(), strict=True))
+        seed = self.config.seed
 
         def make(augment: Augmenter, part: list[tuple[bytes, str, int]]) -> list[tuple[bytes, str]]:
             made = []
             for data, sha, n in part:
-                image = augment.child(to_native(decode(data), self.size, self.channels), sha, n, self.seed)
+                image = augment.child(to_native(decode(data), self.size, self.channels), sha, n, seed)
                 made.append((encode_png(image), hashlib.sha256(image.tobytes()).hexdigest()))
             return made
 
@@ -227,8 +229,8 @@ def balanced(
     if removed := sum(steps.removed for steps in plans.values()):
         changes.append(Change(step=BALANCED, split="train", n=removed, why="drawn out of classes above the cap"))
     if augmented := sum(steps.augmented for steps in plans.values()):
-        changes.append(Change(step=BALANCED, split="train", n=-augmented, why="augmented from train images"))
-    train = BalancedRows.choose(rows["train"], plans, (info.height, info.width), info.channels, config.seed)
+        changes.append(Change(step=BALANCED, split="train", n=-augmented, why=_why(config)))
+    train = BalancedRows.choose(rows["train"], plans, (info.height, info.width), info.channels, config)
     # Of a class that is cut, a photograph may have left train. Children show photographs that stay.
     tables = {split: rows[split].table for split in SPLITS}
     leaked = leaks({**tables, "train": tables["train"].iloc[train.kept]})
@@ -243,6 +245,11 @@ def balanced(
     ), train
 
 
+def _why(config: BalanceConfig) -> str:
+    unusual = [f"{name} {strength:g}" for name, strength in config.augment.changed().items()]
+    return "augmented from train images" + (f", with {', '.join(unusual)}" if unusual else "")
+
+
 def balance(dataset: Dataset, out: Path, config: BalanceConfig, progress: Progress = silent) -> Dataset:
     """Makes a second dataset from a prepared one, with a balanced train split.
 
@@ -253,7 +260,8 @@ def balance(dataset: Dataset, out: Path, config: BalanceConfig, progress: Progre
         progress: Told of every chunk written.
 
     Raises:
-        ConfigError: The targets make no sense, or the dataset is balanced already.
+        ConfigError: The targets make no sense, the strengths of augmentation leave a picture as it is, or the dataset
+            is balanced already.
         DatasetError: ``out`` exists already, or the dataset is damaged.
     """
     check_free(out)
@@ -265,5 +273,4 @@ def balance(dataset: Dataset, out: Path, config: BalanceConfig, progress: Progre
     rows = {split: LazyRows(dataset.table(split), partial(dataset.encoded, split)) for split in SPLITS}
     info, train = balanced(dataset.info, rows, config)
     info = info.model_copy(update={"name": out.name, "parent": dataset.name, "created": time.time()})
-    copies = dataset.copies_table()
-    return write_dataset(out, info, {**rows, "train": train}, copies, progress)
+    return write_dataset(out, info, {**rows, "train": train}, dataset.attached(), progress)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from fer_core.data.info import SPLITS, DatasetInfo
 from fer_core.emotions import EMOTIONS
 
 
 def card(info: DatasetInfo) -> str:
-    """The text of a dataset's card.
+    """The text of a dataset's card: its report under the YAML header that the Hugging Face hub reads."""
+    held = [split for split, counts in info.final().items() if any(counts.values())]  # an empty one is refused there
+    header = [
+        "---\ntask_categories: [image-classification]\nlicense: other\nconfigs:\n- config_name: default\n  data_files:",
+        *(f"  - split: {split}\n    path: {split}-*.parquet" for split in held),
+        "---\n",
+    ]
+    return "\n".join(header) + "\n" + report(info)
+
+
+def report(info: DatasetInfo) -> str:
+    """What a dataset holds, how it was made, its sources and their audit, and its limits, in Markdown.
 
     Args:
         info: The dataset's description.
-
-    Returns:
-        Markdown with the YAML header that the Hugging Face hub reads.
     """
     parts = [
-        "---\ntask_categories: [image-classification]\nlicense: other\nconfigs:\n- config_name: default\n  data_files:",
-        *(f"  - split: {split}\n    path: {split}-*.parquet" for split in SPLITS),
-        "---\n",
         f"# {info.name}\n",
         f"Face pictures labelled with one of seven *apparent* expressions, {info.width} x "
         f"{info.height} pixels, "
@@ -93,8 +101,24 @@ def _audit(info: DatasetInfo) -> str:
     lines += [
         f"- {entry.share:.1%} of the photographs of {entry.a} are also in {entry.b}." for entry in audit.reexports
     ]
+    lines += _recall(info.copy_rule)
     return "\n".join(lines) + "\n"
 
+
+def _recall(rule: Mapping[str, Any]) -> list[str]:
+    """How far the audit can be trusted: what the search misses of copies that were planted."""
+    found: Mapping[str, float] | None = rule.get("recall")
+    if not found:
+        return []
+    weak = [f"{form} ({share:.0%})" for form, share in found.items() if share < _SURE]
+    return [
+        f"- Of planted copies the search finds {_SURE:.0%} or more in {len(found) - len(weak)} of {len(found)} forms, "
+        f"and fewer of these: {'; '.join(weak)}. Measured on {rule.get('recall_of')}."
+    ]
+
+
+_SURE: Final = 0.99
+"""Share of planted copies from which a form of copying counts as found."""
 
 _LIMITS = """## Limits
 

@@ -8,15 +8,19 @@ more. Of 50 such pairs that were looked at, ten of them between .90 and .92, all
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from fer_core.data.decode import VIEW
+from fer_core.data.recall import RECALL, RECALL_OF
 from fer_core.jobs.progress import Progress, silent
+from fer_core.machine import usable_cores
 from fer_core.preprocessing import Pixels, to_native
 
 BLOCK_CORRELATION: Final = 0.95
@@ -34,13 +38,17 @@ RULE: Final = {
     "block_correlation": BLOCK_CORRELATION,
     "pixel_correlation": PIXEL_CORRELATION,
     "same_picture_gray_levels": SAME_PICTURE,
-    "recall": None,
+    "recall": RECALL,
+    "recall_of": RECALL_OF,
 }
 
 _BLOCKS: Final = 12
-_TILE: Final = 2**23  # entries of the block of the correlation matrix that is in memory at a time
-_PARTNERS: Final = 64  # candidates kept per picture and tile: a film of equal frames must not fill the memory
-_VERIFY: Final = 4096  # pairs compared at a time at full size
+_COARSE: Final = 5  # frequencies (rows plus columns) up to which pictures are compared before all are
+_ROUNDING: Final = 1e-5  # more than single precision loses in a sum of 144 products
+_TILE: Final = 768  # side of the tile of the correlation matrix that is in memory at a time: it fits the cache
+_PARTNERS: Final = 64  # candidates kept per picture: a film of equal frames must not fill the memory
+_VERIFY: Final = 256  # pictures or pairs looked at together at full size
+_PRINTS: Final = 4096  # pictures whose fingerprints are compared at a time
 
 
 @dataclass(frozen=True)
@@ -73,73 +81,130 @@ class Pairs:
 def find_pairs(view: Pixels, rows: NDArray[np.int64], progress: Progress = silent) -> Pairs:
     """Finds near and mirrored copies among pictures.
 
-    The correlation matrix is computed in blocks of bounded size and never held. The block means are split
-    into parts even and odd under mirroring, so that one product gives the correlation as it is (even + odd)
-    and mirrored (even - odd).
+    Every picture is compared with every other, tile by tile of the correlation matrix, which is never held. A tile
+    is first bounded from above by the low frequencies alone, a small part of the products; only pictures with a
+    partner that the bound cannot rule out are compared in full.
 
     Args:
         view: uint8 ``[N, 48, 48]``, gray.
         rows: int64 ``[M]``: the distinct pictures, as indices into ``view``. Constant ones match nothing.
-        progress: Told after every block.
+        progress: Told after every row of tiles.
 
     Returns:
         Pairs, as indices into ``rows``, ordered by ``a`` and ``b``.
     """
-    even, odd, varied = _block_means(view, rows)
-    count = len(varied)
+    spectra = _spectra(view, rows)
+    count = len(spectra.varied)
+    starts = range(0, count, _TILE)
+
+    def search(start: int) -> Pairs:
+        a, b, near, mirror = _candidates(spectra, start)
+        return _joined(
+            [
+                _verify(view, rows, a[near], b[near], mirrored=False),
+                _verify(view, rows, a[mirror], b[mirror], mirrored=True),
+            ]
+        )
+
     found: list[Pairs] = []
-    start = 0
-    while start < count:
-        stop = min(count, start + max(16, min(256, _TILE // (count - start))))
-        direct = even[start:stop] @ even[start:].T
-        turned = odd[start:stop] @ odd[start:].T
-        best = np.abs(turned)
-        best += direct
-        # Only the upper triangle: each pair once, no picture with itself.
-        left, right = _strongest(best)
-        if len(left):
-            a, b = varied[start + left], varied[start + right]
-            one, two = direct[left, right], turned[left, right]
-            near, mirror = one + two > BLOCK_CORRELATION, one - two > BLOCK_CORRELATION
-            found.append(_verify(view, rows, a[near], b[near], mirrored=False))
-            found.append(_verify(view, rows, a[mirror], b[mirror], mirrored=True))
-        start = stop
-        progress("Looking for copies", start, count)
+    # Products this flat take longer to share out than to compute: each thread does its own.
+    with threadpool_limits(1, user_api="blas"):
+        pool = ThreadPoolExecutor(usable_cores())
+        try:
+            for start, pairs in zip(starts, pool.map(search, starts), strict=True):
+                found.append(pairs)
+                progress("Looking for copies", min(start + _TILE, count), count)
+        finally:
+            pool.shutdown(cancel_futures=True)  # a stop does not wait for the rest
     return _joined(found)
 
 
-def _block_means(
-    view: Pixels, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Even and odd halves of the normalised block means, float32 ``[V, 72]``, and the pictures that vary."""
-    side = VIEW // _BLOCKS
+@dataclass(frozen=True)
+class _Spectra:
+    """Cosine transforms of normalised block means: their products sum up to correlations.
+
+    Mirroring a picture turns the sign of its odd horizontal frequencies and leaves the even ones. So
+    ``even + odd`` products give the correlation of two pictures as they are, ``even - odd`` mirrored.
+
+    Attributes:
+        even, odd: float32 ``[V, 72]``.
+        coarse_even: float32 ``[V, 13]``: the low frequencies of ``even``, and the norm of all high ones, even and odd.
+            What these add to a correlation is at most the product of the norms (Cauchy-Schwarz), in either direction.
+        coarse_odd: float32 ``[V, 9]``: the low frequencies of ``odd``.
+        varied: int64 ``[V]``: the pictures that are not constant.
+    """
+
+    even: NDArray[np.float32]
+    odd: NDArray[np.float32]
+    coarse_even: NDArray[np.float32]
+    coarse_odd: NDArray[np.float32]
+    varied: NDArray[np.int64]
+
+
+def _spectra(view: Pixels, rows: NDArray[np.int64]) -> _Spectra:
     means = np.empty((len(rows), _BLOCKS, _BLOCKS), np.float32)
     for start in range(0, len(rows), _VERIFY):
-        chunk = view[rows[start : start + _VERIFY]].reshape(-1, _BLOCKS, side, _BLOCKS, side)
-        means[start : start + _VERIFY] = chunk.mean((2, 4), dtype=np.float32)
+        chunk = view[rows[start : start + _VERIFY]].reshape(-1, VIEW).astype(np.float32)
+        # All pictures of a chunk as one tall picture, made smaller by block means.
+        small = cv2.resize(chunk, (_BLOCKS, len(chunk) * _BLOCKS // VIEW), interpolation=cv2.INTER_AREA)
+        means[start : start + _VERIFY] = small.reshape(-1, _BLOCKS, _BLOCKS)
     means -= means.mean((1, 2), keepdims=True)
     norms = np.sqrt(np.einsum("nij,nij->n", means, means))
     varied = np.flatnonzero(norms > 1e-3)
     means = means[varied] / norms[varied, None, None]
-    left, right = means[:, :, : _BLOCKS // 2], means[:, :, : _BLOCKS // 2 - 1 : -1]
-    scale = np.float32(np.sqrt(0.5))
-    shape = (len(varied), _BLOCKS * _BLOCKS // 2)
-    return ((left + right) * scale).reshape(shape), ((left - right) * scale).reshape(shape), varied
+    basis = cv2.dct(np.eye(_BLOCKS, dtype=np.float32), flags=cv2.DCT_ROWS).T
+    spectrum = basis @ means @ basis.T
+    half = (len(varied), _BLOCKS * _BLOCKS // 2)
+    even, odd = spectrum[:, :, 0::2].reshape(half), spectrum[:, :, 1::2].reshape(half)
+    frequency = np.add.outer(np.arange(_BLOCKS), np.arange(_BLOCKS))
+    low_even, low_odd = frequency[:, 0::2].ravel() <= _COARSE, frequency[:, 1::2].ravel() <= _COARSE
+    high = np.concatenate([even[:, ~low_even], odd[:, ~low_odd]], axis=1)
+    rest = np.sqrt(np.einsum("ni,ni->n", high, high))
+    return _Spectra(even, odd, np.column_stack([even[:, low_even], rest]), odd[:, low_odd], varied)
 
 
-def _strongest(best: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Candidates in a block of the matrix, right of the diagonal, at most ``_PARTNERS`` per picture."""
-    flat = np.flatnonzero(best > BLOCK_CORRELATION)
-    left, right = np.divmod(flat, best.shape[1])
-    upper = right > left  # the block starts on the diagonal
-    left, right = left[upper], right[upper]
-    if len(left) <= _PARTNERS:
-        return left, right
-    order = np.lexsort((-best[left, right], left))
-    left, right = left[order], right[order]
-    first = np.searchsorted(left, left)  # where the candidates of each picture begin
-    few = np.arange(len(left)) - first < _PARTNERS
-    return left[few], right[few]
+def _candidates(
+    spectra: _Spectra, start: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Pairs whose block means correlate, of the pictures from ``start`` on, a tile's worth, with all that follow.
+
+    Returns:
+        Both pictures, and whether they correlate as they are and mirrored.
+    """
+    even, odd, count = spectra.even, spectra.odd, len(spectra.varied)
+    stop = min(start + _TILE, count)
+    buffers = np.empty((2, (stop - start) * min(_TILE, count - start)), np.float32)  # allocating is slow: once
+    found = []
+    for first in range(start, count, _TILE):
+        last = min(first + _TILE, count)
+        shape = (stop - start, last - first)
+        bound, turned = (buffer[: shape[0] * shape[1]].reshape(shape) for buffer in buffers)
+        np.matmul(spectra.coarse_even[start:stop], spectra.coarse_even[first:last].T, out=bound)
+        np.matmul(spectra.coarse_odd[start:stop], spectra.coarse_odd[first:last].T, out=turned)
+        np.abs(turned, out=turned)
+        bound += turned
+        left, right = np.divmod(np.flatnonzero(bound > BLOCK_CORRELATION - _ROUNDING), shape[1])
+        left, right = np.unique(left) + start, np.unique(right) + first
+        direct, turned = even[left] @ even[right].T, odd[left] @ odd[right].T
+        a, b = np.nonzero(direct + np.abs(turned) > BLOCK_CORRELATION)
+        upper = right[b] > left[a]  # each pair once, no picture with itself
+        a, b = a[upper], b[upper]
+        found.append(_strongest(left[a], right[b], direct[a, b], turned[a, b]))
+    a, b, one, two = _strongest(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    near, mirror = one + two > BLOCK_CORRELATION, one - two > BLOCK_CORRELATION
+    return spectra.varied[a], spectra.varied[b], near, mirror
+
+
+def _strongest(
+    a: NDArray[np.int64], b: NDArray[np.int64], even: NDArray[np.float32], odd: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """At most ``_PARTNERS`` candidates per picture ``a``, those that correlate most."""
+    if len(a) <= _PARTNERS:
+        return a, b, even, odd
+    order = np.lexsort((-(even + np.abs(odd)), a))
+    first = np.searchsorted(a[order], a[order])  # where the candidates of each picture begin
+    few = order[np.arange(len(a)) - first < _PARTNERS]
+    return a[few], b[few], even[few], odd[few]
 
 
 def _verify(
@@ -184,6 +249,21 @@ def _joined(found: Sequence[Pairs]) -> Pairs:
         pairs.mirrored[order],
         pairs.difference[order],
     )
+
+
+def compare(one: Pixels, other: Pixels) -> tuple[str, float]:
+    """How alike two pictures of a photograph are: "exact", "near" or "mirrored", and the correlation by the rule.
+
+    Args:
+        one, other: uint8 ``[H, W, C]``, any size.
+    """
+    if one.shape == other.shape and (one == other).all():
+        return "exact", 1.0
+    left, right = (
+        _normalised(to_native(image, (VIEW, VIEW), 1)[None, :, :, 0].astype(np.float32)) for image in (one, other)
+    )
+    near, mirrored = float((left * right).sum()), float((left * right[:, :, ::-1]).sum())
+    return ("near", near) if near >= mirrored else ("mirrored", mirrored)
 
 
 def link(count: int, pairs: Pairs) -> NDArray[np.int64]:
@@ -259,12 +339,12 @@ def seen_by_fingerprint(
     """
     known = _signs(fingerprints)
     seen = np.zeros(len(images), bool)
-    for start in range(0, len(images), _VERIFY):
-        chunk = images[start : start + _VERIFY]
+    for start in range(0, len(images), _PRINTS):
+        chunk = images[start : start + _PRINTS]
         for asked in (_signs(fingerprint(chunk)), _signs(fingerprint(chunk[:, :, ::-1]))):
-            for other in range(0, len(known), _VERIFY):
+            for other in range(0, len(known), _PRINTS):
                 # A product of +-1 counts agreements minus differences.
-                agreement = asked @ known[other : other + _VERIFY].T
+                agreement = asked @ known[other : other + _PRINTS].T
                 seen[start : start + len(chunk)] |= (_BITS - agreement).min(1) <= 2 * max_distance
     return seen
 

@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from fer_core.data.card import card
 from fer_core.data.figures import write_figures
-from fer_core.data.info import SCHEMA_VERSION, SPLITS, Counts, DatasetInfo
+from fer_core.data.info import LEFT_OUT, SCHEMA_VERSION, SPLITS, Counts, DatasetInfo
 from fer_core.errors import DatasetError, from_os_error
 from fer_core.jobs.progress import Progress, silent
 from fer_core.preprocessing import Pixels, decode, to_native
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "LEFT_OUT",
     "SCHEMA_VERSION",
     "SPLITS",
+    "Attached",
     "Counts",
     "Dataset",
     "DatasetInfo",
@@ -47,6 +50,7 @@ __all__ = [
 ]
 
 COPIES: Final = "copies.parquet"
+FINDINGS: Final = "findings.parquet"
 _PARTIAL: Final = ".preparing-"
 
 RowNumbers = Sequence[int] | NDArray[np.int64]
@@ -93,6 +97,21 @@ class LazyRows:
         for start in range(0, len(self), size):
             stop = min(start + size, len(self))
             yield self.table.iloc[start:stop], self.encoded(range(start, stop))
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What a dataset holds besides its splits.
+
+    Attributes:
+        copies: Examples of copies across splits, in ``parquet.COPIES_SCHEMA``.
+        findings: What the audit found, in ``findings.SCHEMA``.
+        left_out: Pictures in no split; their table has a column ``why``, too.
+    """
+
+    copies: pa.Table | None = None
+    findings: pa.Table | None = None
+    left_out: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -147,20 +166,22 @@ class Dataset:
     def table(self, split: str) -> pd.DataFrame:
         """The rows of a split without their pictures: the columns of ``Split.table`` and ``label``.
 
+        Also of ``LEFT_OUT``, with a column ``why``; it is empty for a dataset that was made before it was kept.
+
         Raises:
             DatasetError: There is no such split, or a shard is missing or visibly damaged.
         """
         import pandas as pd
 
-        from fer_core.data.parquet import read_table
+        from fer_core.data.parquet import no_rows, read_table
 
         tables = []
         for shard in (shards := self._shards(split)):
             with _reading(shard):
                 tables.append(read_table(shard))
-        if sum(map(len, tables)) != self._size(split):
+        if split != LEFT_OUT and sum(map(len, tables)) != self._size(split):
             raise _damaged(shards[-1])
-        return pd.concat(tables, ignore_index=True)
+        return pd.concat(tables, ignore_index=True) if tables else no_rows()
 
     def split(self, name: str, progress: Progress = silent) -> Split:
         """A whole split, decoded.
@@ -205,7 +226,7 @@ class Dataset:
             with _reading(shard):
                 pictures, start = read_pictures(shard, wanted, start)
             found |= pictures
-        if start != self._size(split):
+        if split != LEFT_OUT and start != self._size(split):
             raise _damaged(shards[-1])
         return [found[int(row)] for row in rows]
 
@@ -237,7 +258,9 @@ class Dataset:
         Raises:
             DatasetError: One is missing or damaged.
         """
-        for file in (*(shard for split in SPLITS for shard in self._shards(split)), self.folder / COPIES):
+        shards = (shard for split in (*SPLITS, LEFT_OUT) for shard in self._shards(split))
+        others = (self.folder / name for name in (COPIES, FINDINGS) if name == COPIES or name in self.info.files)
+        for file in (*shards, *others):
             self._check(file)
 
     def _check(self, file: Path) -> None:
@@ -248,11 +271,29 @@ class Dataset:
     def _size(self, split: str) -> int:
         return sum(self.counts()[split].values())
 
+    def findings(self) -> pa.Table | None:
+        """``findings.parquet``, in ``findings.SCHEMA``; None for a dataset that was made before they were kept."""
+        import pyarrow.parquet as pq
+
+        file = self.folder / FINDINGS
+        if FINDINGS not in self.info.files and not file.is_file():
+            return None
+        self._check(file)
+        with _reading(file):
+            return pq.read_table(file)
+
+    def attached(self) -> Attached:
+        """What it holds besides its splits, to be handed on."""
+        left_out = LazyRows(self.table(LEFT_OUT), partial(self.encoded, LEFT_OUT))
+        return Attached(self.copies_table(), self.findings(), left_out)
+
     def _shards(self, split: str) -> list[Path]:
-        if split not in SPLITS:
+        if split not in (*SPLITS, LEFT_OUT):
             raise DatasetError(f"No split named {split!r}. There are {', '.join(SPLITS)}.")
         names = self.info.files or (file.name for file in self.folder.glob("*.parquet"))
         found = sorted(name for name in names if re.fullmatch(rf"{split}-\d{{5}}-of-\d{{5}}\.parquet", name))
+        if not found and split == LEFT_OUT:
+            return []
         if not found or len(found) != int(found[0][-13:-8]):
             raise _damaged(self.folder / f"{split}-*.parquet")
         return [self.folder / name for name in found]
@@ -355,7 +396,7 @@ def write_dataset(
     out: Path,
     info: DatasetInfo,
     splits: Mapping[str, Rows],
-    copies: pa.Table | None = None,
+    attached: Attached | None = None,
     progress: Progress = silent,
 ) -> Dataset:
     """Writes a dataset, whole or not at all.
@@ -364,20 +405,26 @@ def write_dataset(
         out: The folder to make.
         info: Its description; the fingerprint and the checksums of the files are computed here.
         splits: The rows of each of ``SPLITS``.
-        copies: Examples of copies across splits, in ``parquet.COPIES_SCHEMA``.
+        attached: What else it holds.
         progress: Told of every chunk written.
 
     Raises:
         DatasetError: ``out`` exists already.
         FerError: The disk is full, or the place cannot be written.
     """
-    from fer_core.data.parquet import write_copies, write_split
+    from fer_core.data.parquet import write_copies, write_split, write_table
 
+    attached = attached or Attached()
     digest = hashlib.sha256()
     with partial_folder(out) as folder:
         for split in SPLITS:
             write_split(folder, split, splits[split], digest, progress)
-        write_copies(folder / COPIES, copies)
+        if attached.left_out is not None:
+            # Not part of the fingerprint: that tells what is trained on and evaluated.
+            write_split(folder, LEFT_OUT, attached.left_out, hashlib.sha256(), progress)
+        write_copies(folder / COPIES, attached.copies)
+        if attached.findings is not None:
+            write_table(folder / FINDINGS, attached.findings)
         files = {file.name: _sha256(file) for file in sorted(folder.glob("*.parquet"))}
         info = info.model_copy(update={"fingerprint": digest.hexdigest(), "files": files})
         (folder / "README.md").write_text(card(info), encoding="utf-8")

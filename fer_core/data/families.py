@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fer_core.data.augment import Augmenter
+from fer_core.data.config import USUAL, AugmentConfig
 from fer_core.data.dataset import Dataset
 from fer_core.data.decode import encode_png
 from fer_core.emotions import INDEX
@@ -38,7 +39,9 @@ class Family:
     seconds: float = 0.0
 
 
-def preview_family(dataset: Dataset, table: pd.DataFrame, emotion: str, number: int, seed: int) -> Family | None:
+def preview_family(
+    dataset: Dataset, table: pd.DataFrame, emotion: str, number: int, seed: int, strengths: AugmentConfig = USUAL
+) -> Family | None:
     """An original with the first children that ``balance`` would make of it.
 
     Loads albumentations.
@@ -49,9 +52,13 @@ def preview_family(dataset: Dataset, table: pd.DataFrame, emotion: str, number: 
         emotion: Of which class.
         number: Which of its faces, from 0; they come in a drawn order and then again.
         seed: Of the balancing.
+        strengths: Of its augmentation.
 
     Returns:
         None where the class has no image.
+
+    Raises:
+        ConfigError: The strengths leave the original as it is.
     """
     rows = table[table["label"] == INDEX[emotion]]
     if rows.empty:
@@ -59,7 +66,7 @@ def preview_family(dataset: Dataset, table: pd.DataFrame, emotion: str, number: 
     row, sha, path = _drawn(rows, number)
     size, channels = (dataset.info.height, dataset.info.width), dataset.info.channels
     original = _pictures(dataset, [row])[0]
-    augment = Augmenter(channels)
+    augment = Augmenter(channels, strengths)
     augment.child(original, sha, 0, seed)  # the first takes longer
     started = time.perf_counter()
     children = [augment.child(original, sha, n, seed) for n in range(CHILDREN)]

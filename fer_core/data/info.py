@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 SPLITS: Final = ("train", "validation", "test")
+LEFT_OUT: Final = "left-out"
+"""Pictures that were read and are in no split, so that they can be looked at. Never counted as a split."""
 BALANCED: Final = "balanced"
 """The ledger's step of that name."""
 
@@ -51,13 +53,14 @@ class CrossSplit(BaseModel):
 
 
 class SourceAudit(BaseModel):
-    """What copies and blanks are in a set of labelled images.
+    """What copies and blanks are in a set of labelled images, ``images`` of each split.
 
     ``exact_groups`` counts pictures (decoded pixels) that occur more than once, ``redundant`` the images
     beyond the first of each, ``conflicting_groups`` those that carry more than one label, ``constant`` the
     images of one colour.
     """
 
+    images: dict[str, int] = {}
     exact_groups: int
     redundant: int
     conflicting_groups: int
@@ -78,6 +81,15 @@ class Audit(SourceAudit):
 
     reexports: list[Reexport] = []
     sources: dict[str, SourceAudit] = {}
+
+
+class FindingCount(BaseModel):
+    """How many findings an audit has for one reason, of how many images, and what is to be done about them."""
+
+    reason: str
+    findings: int
+    images: int
+    action: str
 
 
 def _complete(counts: Counts) -> Counts:
@@ -106,12 +118,15 @@ class DatasetInfo(BaseModel):
     width: int = Field(gt=0)
     channels: int = Field(ge=1, le=3)
     counts: dict[str, Annotated[Counts, AfterValidator(_complete)]] = Field(min_length=1)
+    source_counts: dict[str, dict[str, Counts]] = {}
     removed: list[Change]
     audit: Audit
+    findings: list[FindingCount] = []
     copy_rule: dict[str, Any]
     contaminated: bool
     leaked: dict[str, int]
     quarantined: list[Quarantined] = []
+    unmatched_decisions: int = 0
     parent: str | None = None
     fingerprint: str = ""
     files: dict[str, str] = {}
@@ -183,6 +198,21 @@ def count(splits: Sequence[str] | NDArray[Any], labels: NDArray[np.int64]) -> Co
         )
         for split in SPLITS
     }
+
+
+def count_by_source(tables: Mapping[str, pd.DataFrame]) -> dict[str, Counts]:
+    """Counts images by source, split and emotion; augmented children count for the source of their original.
+
+    Args:
+        tables: The rows of each of ``SPLITS``, with their ``source`` and ``label``.
+    """
+    counts: dict[str, Counts] = {}
+    for split, table in tables.items():
+        for source, rows in table.groupby("source"):
+            mine = counts.setdefault(str(source), {name: dict.fromkeys(EMOTIONS, 0) for name in SPLITS})
+            numbers = np.bincount(rows["label"], minlength=len(EMOTIONS)).tolist()
+            mine[split] = dict(zip(EMOTIONS, numbers, strict=True))
+    return dict(sorted(counts.items()))
 
 
 def leaks(tables: Mapping[str, pd.DataFrame]) -> dict[str, int]:

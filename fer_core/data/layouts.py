@@ -69,7 +69,7 @@ class Source:
         return {entry.split for entry in self.entries}
 
 
-_PICTURES: Final = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm"}
+PICTURES: Final = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm"}
 _NOISE: Final = {"thumbs.db", "desktop.ini"}
 SPLIT_NAMES: Final = {
     "train": "train",
@@ -122,7 +122,7 @@ def sort_names(names: Iterable[str], meanings: Meanings | None = None) -> Listin
         if path.name.lower() in _NOISE or any(part.startswith((".", "__MACOSX")) for part in path.parts):
             continue
         emotion, split = _meaning(path.parts[:-1], meanings or {})
-        picture = path.suffix.lower() in _PICTURES
+        picture = path.suffix.lower() in PICTURES
         if emotion is None:
             if picture:
                 listing.unknown[printable(str(path.parent))] += 1

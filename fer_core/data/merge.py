@@ -13,6 +13,10 @@ from fer_core.data.layouts import Source
 from fer_core.data.ledger import GONE
 
 FOREIGN_SPLIT = "evaluation images of another source than the one that gives test join train"
+_REPEATED = "identical picture in another source"
+_REENCODED = "same picture in another source, re-encoded"
+REPEATS = (_REPEATED, _REENCODED)
+"""Reasons why rows are left out that only repeat another source."""
 
 
 def primary_source(sources: Sequence[Source]) -> str:
@@ -68,8 +72,8 @@ def merge(table: pd.DataFrame, pairs: Pairs, primary: str) -> tuple[NDArray[np.o
         reason = np.select(
             [kept[picture], reencoded[picture], repeats],
             [
-                "identical picture in another source",
-                "same picture in another source, re-encoded",
+                _REPEATED,
+                _REENCODED,
                 "identical picture already in this source",
             ],
             "",
@@ -81,3 +85,8 @@ def merge(table: pd.DataFrame, pairs: Pairs, primary: str) -> tuple[NDArray[np.o
         splits[moved], why[moved] = "train", FOREIGN_SPLIT
         kept[picture[reason == ""]] = True
     return splits, why
+
+
+def repeats_of_other_sources(table: pd.DataFrame, pairs: Pairs, primary: str) -> NDArray[np.bool_]:
+    """bool ``[N]``: rows that only repeat a picture that an earlier source, the primary one first, has too."""
+    return np.isin(merge(table, pairs, primary)[1], REPEATS)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fer_core.data.info import LEFT_OUT
 from fer_core.emotions import EMOTIONS
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ SCHEMA: Final = pa.schema(
     ],
     metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
 )
+
+LEFT_OUT_SCHEMA: Final = SCHEMA.remove_metadata().append(pa.field("why", pa.string()))
 
 COPIES_SCHEMA: Final = pa.schema(
     [
@@ -72,7 +75,7 @@ def _open(shard: Path) -> Iterator[pq.ParquetFile]:
     # ParquetFile keeps the struct of a selected sub-column; read_table would flatten it.
     with pq.ParquetFile(shard, page_checksum_verification=True) as file:
         for column in file.schema_arrow:
-            if column.type != SCHEMA.field(column.name).type:
+            if column.type != LEFT_OUT_SCHEMA.field(column.name).type:  # all columns that there are
                 raise pa.ArrowInvalid(f"{column.name}: {column.type}")
         yield file
 
@@ -81,12 +84,19 @@ def frame_of(part: pa.Table) -> pd.DataFrame:
     """The table columns of a shard, the picture's path in front."""
     frame = part.drop_columns(["image"]).to_pandas()
     frame.insert(0, "path", part.column("image").combine_chunks().field("path").to_pandas())
-    return frame[["path", "source", "usage", "pixel_sha", "photo_id", "parent_id", "flags", "label"]]
+    return frame[[name for name in ("path", *_TEXT, "label", "why") if name in frame]]
 
 
 def read_table(shard: Path) -> pd.DataFrame:
     """The rows of a shard without their pictures."""
-    return frame_of(read_shard(shard, ["image.path", "label", *_TEXT]))
+    with _open(shard) as file:
+        there = file.schema_arrow.names
+        return frame_of(file.read(columns=["image.path", *(n for n in ("label", *_TEXT, "why") if n in there)]))
+
+
+def no_rows() -> pd.DataFrame:
+    """What ``read_table`` gives for ``LEFT_OUT`` where nothing is."""
+    return frame_of(LEFT_OUT_SCHEMA.empty_table())
 
 
 def read_pictures(shard: Path, rows: NDArray[np.int64], start: int) -> tuple[dict[int, bytes], int]:
@@ -118,11 +128,12 @@ def write_split(folder: Path, split: str, rows: Rows, digest: Any, progress: Pro
 
     Args:
         folder: Where to.
-        split: Its name.
+        split: Its name, or ``LEFT_OUT``.
         rows: What to write.
         digest: A hash object.
         progress: Told of every chunk written.
     """
+    schema = LEFT_OUT_SCHEMA if split == LEFT_OUT else SCHEMA
     shards = max(1, -(-len(rows) // SHARD_ROWS))  # an empty split is an empty file, which readers accept
     chunks = rows.chunks(_ROW_GROUP)
     done = 0
@@ -135,7 +146,7 @@ def write_split(folder: Path, split: str, rows: Rows, digest: Any, progress: Pro
             "write_statistics": ["label"],
             "write_page_checksum": True,
         }
-        with pq.ParquetWriter(path, SCHEMA, **options) as writer:
+        with pq.ParquetWriter(path, schema, **options) as writer:
             for _ in range(SHARD_ROWS // _ROW_GROUP):
                 chunk = next(chunks, None)
                 if chunk is None:
@@ -143,16 +154,16 @@ def write_split(folder: Path, split: str, rows: Rows, digest: Any, progress: Pro
                 table, pictures = chunk
                 for label, sha in zip(table["label"], table["pixel_sha"], strict=True):
                     digest.update(f"{split} {label} {sha}\n".encode())
-                writer.write_table(_shard(table, pictures))
+                writer.write_table(_shard(table, pictures, schema))
                 done += len(table)
                 progress(f"Writing {split}", done, len(rows))
 
 
-def _shard(table: pd.DataFrame, pictures: list[bytes]) -> pa.Table:
+def _shard(table: pd.DataFrame, pictures: list[bytes], schema: pa.Schema) -> pa.Table:
     paths = _text(table["path"])
     image = pa.StructArray.from_arrays([pa.array(pictures, pa.binary()), paths], names=["bytes", "path"])
-    columns = [image, pa.array(table["label"].to_numpy(np.int64)), *(_text(table[name]) for name in _TEXT)]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    text = [_text(table[name]) for name in schema.names[2:]]
+    return pa.Table.from_arrays([image, pa.array(table["label"].to_numpy(np.int64)), *text], schema=schema)
 
 
 def _text(column: pd.Series) -> pa.Array:
@@ -160,6 +171,11 @@ def _text(column: pd.Series) -> pa.Array:
     return pa.array(column.to_numpy(object), pa.string(), from_pandas=True)
 
 
+def write_table(file: Path, table: pa.Table) -> None:
+    """Writes a table as one file."""
+    pq.write_table(table, file)
+
+
 def write_copies(file: Path, copies: pa.Table | None) -> None:
     """Writes ``copies.parquet``, in ``COPIES_SCHEMA``; empty where there are none."""
-    pq.write_table(COPIES_SCHEMA.empty_table() if copies is None else copies, file)
+    write_table(file, COPIES_SCHEMA.empty_table() if copies is None else copies)

@@ -17,6 +17,7 @@ from fer_core.data.balance import balanced
 from fer_core.data.config import Policy, PrepareConfig
 from fer_core.data.copies import RULE, Pairs
 from fer_core.data.dataset import (
+    Attached,
     Dataset,
     DatasetInfo,
     LazyRows,
@@ -25,11 +26,13 @@ from fer_core.data.dataset import (
     check_free,
     write_dataset,
 )
+from fer_core.data.decisions import decide
 from fer_core.data.decode import encode_png
+from fer_core.data.findings import as_arrow, find
 from fer_core.data.info import SPLITS, leaks
 from fer_core.data.layouts import Source
 from fer_core.data.ledger import GONE
-from fer_core.data.merge import primary_source
+from fer_core.data.merge import REPEATS, primary_source
 from fer_core.data.parquet import COPIES_SCHEMA
 from fer_core.data.sources import open_sources
 from fer_core.data.split import Assignment, assign
@@ -69,16 +72,31 @@ def prepare(
     material = read_material(opened, size, channels, progress)
     primary = primary_source(opened)
     found = audit(material.table, material.pairs)
-    assignment = assign(material.table, material.pairs, primary, config.policy, config.val_fraction, config.seed)
+    decided = decide(material.table, material.pairs, config.decisions) if config.decisions else None
+    assignment = assign(
+        material.table,
+        material.pairs,
+        primary,
+        config.policy,
+        config.val_fraction,
+        config.seed,
+        config.validation,
+        decided,
+    )
     if config.policy is not Policy.EVALUATION_ONLY and not (assignment.final == "train").any():
         raise SourceError(
             f"{', '.join(source.name for source in opened)}: no image is left for train. "
             "Add a source that has training images, or prepare it for evaluation with --policy evaluation-only."
         )
-    table = _finished(material.table, assignment)
+    decided_table = material.table.assign(label=assignment.labels)
+    table = _finished(decided_table, assignment)
     fetch = _fetcher(opened, material.table, size, channels)
     lazy = {split: _rows(table, np.flatnonzero(assignment.final == split), fetch) for split in SPLITS}
     leaked = leaks({split: rows.table for split, rows in lazy.items()})
+    findings = find(
+        decided_table, material.pairs, _judged(material.table, assignment), primary, found.reexports,
+        assignment.ledger.counts[next(reversed(assignment.ledger.counts))],
+    )  # fmt: skip
     info = DatasetInfo(
         name=out.name,
         created=time.time(),
@@ -87,8 +105,11 @@ def prepare(
         width=config.size,
         channels=channels,
         counts=assignment.ledger.counts,
+        source_counts=assignment.ledger.by_source,
         removed=assignment.ledger.changes,
         audit=found,
+        findings=findings.counts(),
+        unmatched_decisions=len(decided.unmatched) if decided else 0,
         copy_rule=dict(RULE),
         contaminated=any(leaked.values()),
         leaked=leaked,
@@ -97,7 +118,12 @@ def prepare(
     rows: dict[str, Rows] = dict(lazy)
     if config.balance is not None and config.policy is not Policy.EVALUATION_ONLY:
         info, rows["train"] = balanced(info, lazy, config.balance)
-    return write_dataset(out, info, rows, _examples(material, assignment, table, fetch), progress)
+    attached = Attached(
+        copies=_examples(material, assignment, table, fetch),
+        findings=as_arrow(findings, decided_table, assignment.final, assignment.why),
+        left_out=_rows(table.assign(why=assignment.why), _left_out(decided_table, assignment, config.policy), fetch),
+    )
+    return write_dataset(out, info, rows, attached, progress)
 
 
 Fetch = Callable[[RowNumbers], list[bytes]]
@@ -129,13 +155,36 @@ def _rows(table: pd.DataFrame, rows: NDArray[np.int64], fetch: Fetch) -> LazyRow
     return LazyRows(table.iloc[rows].reset_index(drop=True), lambda wanted: fetch(rows[np.asarray(wanted)]))
 
 
+def _judged(table: pd.DataFrame, assignment: Assignment) -> NDArray[np.object_]:
+    """The split by which each row is judged: the drawn one; what merging left out goes with its photograph."""
+    photo = table["photo"].to_numpy()
+    validated = np.isin(photo, photo[assignment.drawn == "validation"])
+    merged = np.where(validated & (table["published"] == "train").to_numpy(), "validation", table["published"])
+    return np.where(assignment.drawn == GONE, merged, assignment.drawn).astype(object)
+
+
+def _left_out(table: pd.DataFrame, assignment: Assignment, policy: Policy) -> NDArray[np.int64]:
+    """Rows of pictures that are in no split, each picture once; none that another source has, too."""
+    if policy is Policy.EVALUATION_ONLY:
+        return np.zeros(0, np.int64)
+    gone = (assignment.final == GONE) & ~np.isin(assignment.why, REPEATS)
+    picture = table["picture"].to_numpy()
+    stored = np.zeros(int(picture.max()) + 1, bool)
+    stored[picture[assignment.final != GONE]] = True
+    rows = np.flatnonzero(gone & ~stored[picture])
+    return rows[np.unique(picture[rows], return_index=True)[1]]
+
+
 def _finished(table: pd.DataFrame, assignment: Assignment) -> pd.DataFrame:
     """The columns that a dataset stores."""
     sha = table["pixel_sha"].to_numpy()
     first = np.unique(table["picture"], return_index=True)[1]
-    flags = np.where(assignment.conflict, "conflict", "").astype(object)
     constant = table["constant"].to_numpy()
-    flags[constant] = [f"{flag} constant".strip() for flag in flags[constant]]
+    marks = {"conflict": assignment.conflict, "constant": constant, "flat": table["flat"].to_numpy() & ~constant}
+    marks |= {name: table[name].to_numpy() for name in ("dark", "bright", "blurry")}
+    flags = np.full(len(table), "", object)
+    for name, marked in marks.items():
+        flags[marked] = [f"{flag} {name}".lstrip() for flag in flags[marked]]
     return pd.DataFrame(
         {
             "path": table["path"],

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fer_core.data.config import Policy
+from fer_core.data.config import Policy, Validation
 from fer_core.data.copies import Pairs
+from fer_core.data.decisions import Action, Decided
 from fer_core.data.ledger import GONE, Ledger
 from fer_core.data.merge import FOREIGN_SPLIT, merge, same_picture
 from fer_core.data.table import picture_labels
 from fer_core.emotions import EMOTIONS
+from fer_core.errors import SourceError
 
 __all__ = ["Assignment", "Policy", "assign", "conflicting"]
 
@@ -27,23 +29,35 @@ class Assignment:
     Attributes:
         drawn: Split of each row before train was cleaned: what copies across splits are looked for in.
         final: Split of each row in the dataset; ``GONE`` if it is left out.
+        why: The reason why each row is left out; empty for the others.
+        labels: int64 ``[N]``: as decided.
         conflict: bool ``[N]``: the same picture carries another label somewhere.
         ledger: Counts after every step, and why they changed.
     """
 
     drawn: Splits
     final: Splits
+    why: Splits
+    labels: NDArray[np.int64]
     conflict: NDArray[np.bool_]
     ledger: Ledger
 
 
 def assign(
-    table: pd.DataFrame, pairs: Pairs, primary: str, policy: Policy, val_fraction: float, seed: int
+    table: pd.DataFrame,
+    pairs: Pairs,
+    primary: str,
+    policy: Policy,
+    val_fraction: float,
+    seed: int,
+    validation: Validation = Validation.DRAWN,
+    decided: Decided | None = None,
 ) -> Assignment:
     """Assigns rows to splits.
 
     A primary source without a test split gives one by drawing, like validation and of the same share. One
-    that was published with a validation split keeps it.
+    that was published with a validation split keeps it. Decisions come after the draw, so that a dataset with
+    decisions has the validation and test images of the one without, those aside that were decided about.
 
     Args:
         table: Columns of ``Material.table``.
@@ -52,30 +66,79 @@ def assign(
         policy: What may be in train.
         val_fraction: Share of the primary source's train images, of each class, that becomes validation.
         seed: Decides the draw.
+        validation: Where validation comes from.
+        decided: What was decided about single pictures.
+
+    Raises:
+        SourceError: Validation is to be PublicTest, and there is none.
     """
     labels = table["label"].to_numpy()
-    ledger = Ledger(labels)
-    ledger.record("read", table["published"].to_numpy(object))
-    conflict = conflicting(table, pairs)
-    if policy is Policy.EVALUATION_ONLY:
-        splits, why = _all_test(table)
-        ledger.record("split", splits, why)
-        return Assignment(splits, splits, conflict, ledger)
+    ledger = Ledger(labels, table["source"].to_numpy(object))
+    splits = table["published"].to_numpy(object).copy()
+    ledger.record("read", splits)
+    reasons = np.full(len(table), "", object)
     first = (table["source"] == primary).to_numpy()
-    if policy is Policy.LEAK_FREE:
-        splits, why = merge(table, pairs, primary)
-        ledger.record("merged", splits, why)
-        groups = table["photo"].to_numpy()
+    groups = table["photo"].to_numpy()
+
+    def step(name: str, after: Splits, why: Splits) -> None:
+        nonlocal splits
+        reasons[(after == GONE) & (splits != GONE)] = why[(after == GONE) & (splits != GONE)]
+        ledger.record(name, after, why, labels)
+        splits = after
+
+    if policy is Policy.EVALUATION_ONLY:
+        step("split", *_all_test(table))
     else:
-        splits = table["published"].to_numpy(object).copy()
-        groups = np.arange(len(table))  # as published: image by image, copies or not
-    splits, why = _draw(splits, labels, groups, first, val_fraction, np.random.default_rng(seed))
-    ledger.record("split", splits, why)
+        if validation is Validation.USAGE:
+            step("usage", *_by_usage(table, splits, first, primary))
+        if policy is Policy.LEAK_FREE:
+            step("merged", *merge(table.assign(published=splits), pairs, primary))
+        else:
+            groups = np.arange(len(table))  # as published: image by image, copies or not
+        step("split", *_draw(splits, labels, groups, first, val_fraction, np.random.default_rng(seed)))
     drawn = splits
+    kept = np.zeros(len(table), bool)
+    if decided is not None:
+        kept = decided.action == Action.KEEP
+        labels = np.where(decided.label >= 0, decided.label, labels)
+        step("decided", *_decide(splits, decided, table["photo"].to_numpy()))
+    conflict = conflicting(table.assign(label=labels), pairs)
     if policy is Policy.LEAK_FREE:
-        splits, why = _clean(splits, groups, conflict, table["constant"].to_numpy())
-        ledger.record("cleaned", splits, why)
-    return Assignment(drawn, splits, conflict, ledger)
+        step("cleaned", *_clean(splits, groups, conflict & ~kept, table["constant"].to_numpy() & ~kept))
+    return Assignment(drawn, splits, reasons, labels, conflict, ledger)
+
+
+def _by_usage(table: pd.DataFrame, splits: Splits, first: NDArray[np.bool_], primary: str) -> tuple[Splits, Splits]:
+    """PublicTest becomes validation, so that PrivateTest alone is test."""
+    public = first & (table["usage"] == "PublicTest").to_numpy()
+    if not public.any():
+        raise SourceError(
+            f"{primary} has no image of usage PublicTest to be validation. Leave out --validation usage, or give "
+            "FER2013 with its usages (its CSV, or files named PublicTest_...)."
+        )
+    why = np.where(public, "usage PublicTest is validation", "").astype(object)
+    return np.where(public, "validation", splits).astype(object), why
+
+
+def _decide(splits: Splits, decided: Decided, photo: NDArray[np.int64]) -> tuple[Splits, Splits]:
+    """Takes out what was decided to be left out."""
+    action = decided.action
+    merged = np.zeros(len(splits), bool)
+    those = np.flatnonzero((action == Action.MERGE) & (splits != GONE))
+    merged[those] = pd.DataFrame({"photo": photo[those], "split": splits[those]}).duplicated().to_numpy()
+    evaluated = np.isin(splits, ("validation", "test"))
+    why = np.select(
+        [
+            action == Action.DROP,
+            (action == Action.DROP_TRAIN) & (splits == "train"),
+            (action == Action.DROP_EVALUATION) & evaluated,
+            merged,
+        ],
+        ["decided: drop", "decided: drop from train", "decided: drop from evaluation", "decided: merge"],
+        "",
+    ).astype(object)
+    why[splits == GONE] = ""
+    return np.where(why == "", splits, GONE).astype(object), why
 
 
 def _all_test(table: pd.DataFrame) -> tuple[Splits, Splits]:

@@ -13,6 +13,7 @@ from fer_core.data.copies import Pairs, find_pairs, link
 from fer_core.data.decode import Pictures, decode_source
 from fer_core.data.info import Quarantined
 from fer_core.data.layouts import Source
+from fer_core.data.quality import measure
 from fer_core.errors import SourceError
 from fer_core.jobs.progress import Progress, silent
 from fer_core.preprocessing import Pixels
@@ -26,8 +27,8 @@ class Material:
         table: One row per readable image: ``source`` (name), ``entry`` (index in its source), ``path``,
         ``usage``,
             ``published`` (its split in the source, train where it has none), ``label``, ``pixel_sha``,
-            ``keep``, ``constant``, ``picture`` (images of equal pixels share it) and ``photo`` (copies of
-            any kind share it).
+            ``keep``, ``constant``, ``flat``, ``dark``, ``bright``, ``blurry`` (how it looks), ``picture`` (images of
+            equal pixels share it) and ``photo`` (copies of any kind share it).
         pairs: Near and mirrored pairs of pictures.
         quarantined: What could not be read.
     """
@@ -76,7 +77,7 @@ def read_material(
 def identify(
     table: pd.DataFrame, view: Pixels, quarantined: list[Quarantined], progress: Progress = silent
 ) -> Material:
-    """Adds ``picture`` and ``photo`` to a table.
+    """Adds ``picture`` and ``photo``, and how pictures look, to a table.
 
     Args:
         table: Rows with a ``pixel_sha``.
@@ -88,7 +89,7 @@ def identify(
     first = np.unique(picture, return_index=True)[1]
     pairs = find_pairs(view, first, progress)
     photo = link(len(first), pairs)
-    return Material(table.assign(picture=picture, photo=photo[picture]), pairs, quarantined)
+    return Material(table.assign(**measure(view).looks(), picture=picture, photo=photo[picture]), pairs, quarantined)
 
 
 def _frame(source: Source, pictures: Pictures) -> pd.DataFrame:

@@ -445,6 +445,11 @@ def with_augmentation(config: RunConfig, augmentation: AugmentationConfig) -> Ru
     return config.model_copy(update={"phases": phases})
 
 
+def inverse_weight_settings(config: RunConfig) -> list[str]:
+    """The ``--set`` that let each class count by its inverse frequency in all phases."""
+    return [f"phases.{number}.class_weights=inverse" for number in range(len(config.phases))]
+
+
 DESCRIPTIVE: Final = ("title", "description", "published", "made_for_gpu")
 """Fields that only say what a preset is."""
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.data.class_weights import inverse_class_weights
 from fer_core.emotions import EMOTIONS
 from fer_core.preprocessing import Pixels
 from fer_core.training.config import AugmentationConfig, PhaseConfig
@@ -91,15 +92,13 @@ class TrainingBatches(keras.utils.PyDataset):
 def class_weights(phase: PhaseConfig, labels: NDArray[np.int64]) -> NDArray[np.float32] | None:
     """What each class counts in a phase's loss, float32 ``[7]``; None where all count the same.
 
-    ``inverse`` makes the seven classes count alike in sum, and the mean image 1 (scikit-learn's ``balanced``).
+    ``inverse`` makes the seven classes count alike in sum, and the mean image 1.
     """
     if phase.class_weights == "none":
         return None
     if given := phase.given_class_weights:
         return np.array(given, np.float32)
-    counts = np.bincount(labels, minlength=len(EMOTIONS))
-    present = np.count_nonzero(counts)
-    return (len(labels) / (present * np.maximum(counts, 1))).astype(np.float32)
+    return inverse_class_weights(np.bincount(labels, minlength=len(EMOTIONS))).astype(np.float32)
 
 
 def mix(

@@ -128,7 +128,7 @@ def test_data_page_shows_finding_pairs_and_a_ledger_that_adds_up(dataset):
     text = text_of(app)
     assert "emotion-detection-fer adds no photograph: all of it is fer2013." in text
     assert f"{len(dataset.copies())} pairs" in text
-    ledger = app.dataframe[0].value.set_index("step")
+    ledger = app.dataframe[1].value.set_index("step")
     for split in ("train", "validation", "test"):
         assert ledger.loc[ledger.index != "= dataset", split].sum() == ledger.loc["= dataset", split]
 

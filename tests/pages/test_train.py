@@ -376,3 +376,13 @@ def test_names_that_a_stranger_chose_are_shown_letter_by_letter(job):
     said = [part.value for page in (app, repeated) for part in (*page.markdown, *page.caption)]
     said += [part.label for part in (*repeated.tabs, *repeated.number_input)]
     assert not [text for text in said if image in text]
+
+
+def test_class_weights_are_handed_over_by_balance_to_every_phase(workspace):
+    make_dataset(workspace.datasets / "faces", {"train": 14, "validation": 7, "test": 7})
+    app = open_page("train", class_weights="inverse")
+    assert "Changed: `phases.0.class_weights=inverse`" in text_of(app)
+    app.button(key="preset-resnet50").click().run()
+    both = "--set phases.0.class_weights=inverse --set phases.1.class_weights=inverse"
+    assert f"--preset resnet50 {both} --name" in app.code[0].value
+    assert "Changed" not in text_of(open_page("train", class_weights="many"))

@@ -7,7 +7,10 @@ import pytest
 from benchmarks import table
 from benchmarks.measure import ROOT, Figure, Summary, interleave, ratios, report, run_child
 
-SCRIPTS = ("prepare", "balance", "server", "training", "evaluate_page", "inference", "against_fer")
+SCRIPTS = (
+    *("prepare", "audit_growth", "copies", "arrays", "balance"),
+    *("server", "training", "evaluate_page", "inference", "against_fer"),
+)
 HEAVY = ("numpy", "pandas", "cv2", "streamlit", "keras", "tensorflow", "playwright")
 
 

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from fer_core.data.config import AugmentConfig
 from fer_core.data.dataset import Dataset
 from fer_core.data.prepare import prepare
 from fer_core.emotions import EMOTIONS
@@ -31,14 +33,14 @@ def archive(tmp_path):
     return make_zip(tmp_path / "fer2013.zip", class_folders(train=6, test=2))
 
 
-AUDIT_KEYS = {"exact_groups", "redundant", "conflicting_groups", "constant", "cross_split"}
+AUDIT_KEYS = {"images", "exact_groups", "redundant", "conflicting_groups", "constant", "cross_split"}
 
 
 def test_prepare_balance_and_audit_print_their_documents(archive, workspace):
     prepared = call("prepare", archive, "--out", "mine", "--json")
     assert prepared.returncode == 0, prepared.stderr
     document = json.loads(prepared.stdout)
-    assert set(document) == {"counts", "audit", "left_out", "seconds"}
+    assert set(document) == {"counts", "audit", "findings", "left_out", "seconds"}
     assert set(document["audit"]) == AUDIT_KEYS | {"reexports", "sources"}
     assert set(document["audit"]["sources"]["fer2013"]) == AUDIT_KEYS
     assert document["audit"]["cross_split"]["train/test"] == {"exact": 0, "near": 0, "mirrored": 0, "any": 0}
@@ -53,7 +55,7 @@ def test_prepare_balance_and_audit_print_their_documents(archive, workspace):
 
     for what in ("mine", archive):
         audited = json.loads(call("audit", what, "--json").stdout)
-        assert set(audited) == {"counts", "audit", "left_out", "seconds"}
+        assert set(audited) == {"counts", "audit", "findings", "left_out", "seconds"}
 
 
 def test_a_detached_prepare_is_a_job_that_can_be_run_again_from_anywhere(archive, workspace):
@@ -112,6 +114,38 @@ def test_a_senseless_target_of_a_class_is_refused(archive, workspace, capfd, tar
     assert list_jobs(workspace.jobs) == []
 
 
+@pytest.mark.parametrize(
+    ("strengths", "says"),
+    [
+        (["rotatoin=20"], "--augment rotatoin=20: expected STRENGTH=X with one of flip (0 to 1), rotation (0 to 45), "),
+        (["rotation=90"], "rotation (0 to 45)"),
+        (["flip"], "expected STRENGTH=X"),
+        (["brightness=nan"], "brightness (0 to 0.5)"),
+        (["rotation=0", "shear=0", "brightness=0", "contrast=0"], "children would equal their original"),
+    ],
+)
+def test_senseless_strengths_of_augmentation_are_refused(archive, workspace, capfd, strengths, says):
+    prepare([str(archive)], workspace.datasets / "mine")
+    words = [word for strength in strengths for word in ("--augment", strength)]
+    code, out, err = run(capfd, "data", "balance", "mine", "--out", "even", *words)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+    assert list_jobs(workspace.jobs) == []
+
+
+def test_strengths_of_augmentation_are_taken_and_hue_on_gray_is_told(archive, workspace, capfd):
+    prepare([str(archive)], workspace.datasets / "mine")
+    how = ["--target", "9", "--augment", "rotation=20", "--augment", "hue=40"]
+    code, _, err = run(capfd, "data", "balance", "mine", "--out", "grown", *how)
+    assert code == 0
+    assert "mine is gray: hue changes nothing there." in err
+    made = Dataset.open(workspace.datasets / "grown").info.config["balance"]["augment"]
+    assert made == AugmentConfig(rotation=20, hue=40).model_dump()
+    (job,) = list_jobs(workspace.jobs)
+    assert job.spec().arguments[-4:] == ["--augment", "rotation=20", "--augment", "hue=40"]
+
+
 def test_what_cannot_be_used_is_said(tmp_path, workspace):
     files = class_folders(train=4, test=2) | {"train/happy/torn.png": png(1)[:100]}
     done = call("prepare", make_zip(tmp_path / "a.zip", files), "--out", "mine")
@@ -160,3 +194,69 @@ def test_what_cannot_be_added_is_one_line(archive, tmp_path, workspace, capfd, w
     assert says in err.splitlines()[-1]
     assert "Traceback" not in err
     assert not (workspace.datasets / "new").exists()
+
+
+def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, capfd, tmp_path):
+    base = prepare([str(archive)], workspace.datasets / "base")
+    first, second = base.table("train")["path"].head(2)
+    words = ["data", "decide", "base"]
+    why = ["--reason", "a grin"]
+    assert run(capfd, *words, first, "--action", "relabel", "--label", "neutral", *why)[0] == 0
+    code, out, err = run(capfd, *words, f"fer2013:{second}", "--action", "drop", "--json")
+    assert code == 0, err
+    assert [decision["path"] for decision in json.loads(out)] == [second]
+    _, out, _ = run(capfd, *words)
+    listed = tmp_path / "decisions.csv"
+    listed.write_text(out)
+    assert [line.split(",")[1:3] for line in out.splitlines()[1:]] == [["relabel", "neutral"], ["drop", ""]]
+    assert run(capfd, *words, "--undo")[0] == 0
+    assert "drop" not in run(capfd, *words)[1]
+
+    code, out, err = run(capfd, "data", "prepare", "--add-to", "base", "--decisions", listed, "--out", "next", "--json")
+    assert code == 0, err
+    made = Dataset.open(workspace.datasets / "next")
+    table = made.table("train").set_index("path")
+    assert second not in table.index
+    assert EMOTIONS[table.loc[first, "label"]] == "neutral"
+    assert [decision["reason"] for decision in made.info.config["decisions"]] == ["a grin", ""]
+    # Once more, on top of what was decided before.
+    code, out, err = run(capfd, "data", "prepare", "--add-to", "next", "--decisions", listed, "--out", "third")
+    assert code == 0, err
+    assert Dataset.open(workspace.datasets / "third").info.fingerprint == made.info.fingerprint
+    assert "4 decisions replayed" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["decide", "base", "nope.png", "--action", "drop"], "is no image of it"),
+        (["decide", "base", "nope.png"], "Say what to do with them"),
+        (["decide", "base", "--action", "drop"], "Say which images"),
+        (["decide", "base", "--finding", "ugly", "--action", "drop"], "no findings 'ugly'"),
+        (["decide", "base", "--undo", "--action", "drop"], "--undo takes nothing else"),
+        (["decide", "base", "FIRST", "--action", "relabel"], "needs a label, one of"),
+        (["decide", "base", "FIRST", "--action", "relabel", "--label", "glad"], "needs a label, one of"),
+        (["prepare", "--out", "x"], "name at least one source"),
+        (["prepare", "--add-to", "base", "--decisions", "none.csv", "--out", "x"], "no such file"),
+        (["prepare", "ARCHIVE", "--validation", "usage", "--out", "x"], "no image of usage PublicTest"),
+        (["audit", "base", "--findings", "ARCHIVE"], "exists already"),
+    ],
+)
+def test_what_cannot_be_decided_is_one_line(archive, workspace, capfd, words, says):
+    base = prepare([str(archive)], workspace.datasets / "base")
+    names = {"ARCHIVE": str(archive), "FIRST": base.table("train")["path"].iloc[0]}
+    code, out, err = run(capfd, "data", *(names.get(word, word) for word in words))
+    assert code == 2
+    assert says in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_an_audit_writes_its_findings(archive, workspace, capfd, tmp_path):
+    prepare([str(archive)], workspace.datasets / "base")
+    for what in (archive, "base"):
+        file = tmp_path / f"{Path(what).stem}.csv"
+        code, _, err = run(capfd, "data", "audit", what, "--findings", file)
+        assert code == 0, err
+        assert "findings to" in err
+        assert file.read_text().startswith("reason,n,sources,splits,labels,similarity,told,action,images")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fer_core.data.audit import audit, audit_dataset, audit_sources
-from fer_core.data.info import CrossSplit
+from fer_core.data.findings import find
+from fer_core.data.info import CrossSplit, count
 from fer_core.data.sources import open_sources
 from fer_core.data.split import Policy, assign
 from fer_core.data.table import read_material
@@ -19,16 +20,17 @@ def test_copies_are_counted_by_hand(tmp_path):
     files["train/angry/twice.png"] = files["train/angry/000.png"]
     files["train/angry/black.png"] = black()
     path = make_zip(tmp_path / "a.zip", files)
-    counts, found, left_out = audit_sources([str(path)], (48, 48), 1)
-    assert sum(counts["read"]["train"].values()) == 23
+    audited = audit_sources([str(path)], (48, 48), 1)
+    found = audited.audit
+    assert sum(audited.counts["read"]["train"].values()) == 23
     assert (found.exact_groups, found.redundant, found.conflicting_groups, found.constant) == (3, 3, 1, 1)
     assert found.cross_split == {"train/test": CrossSplit(exact=2, near=1, mirrored=0, any=3)}
     assert found.reexports == []
-    assert left_out == []
+    assert audited.left_out == []
 
 
 def test_a_reexport_is_recognised_through_the_codec(demo):
-    _, found, _ = audit_sources(demo, (48, 48), 1)
+    found = audit_sources(demo, (48, 48), 1).audit
     assert {(entry.a, entry.b): entry.share for entry in found.reexports} == {
         ("fer2013", "edf"): 1.0,
         ("edf", "fer2013"): 1.0,
@@ -40,7 +42,7 @@ def test_a_reexport_is_recognised_through_the_codec(demo):
 
 
 def test_a_clean_dataset_audits_clean(leak_free):
-    found = audit_dataset(leak_free)
+    found = audit_dataset(leak_free).audit
     for sides in ("train/test", "train/validation", "validation/test"):
         assert found.cross_split[sides].any == 0
 
@@ -48,7 +50,7 @@ def test_a_clean_dataset_audits_clean(leak_free):
 def test_new_faces_are_not_taken_for_reexports(tmp_path):
     one = make_zip(tmp_path / "one.zip", class_folders(train=3, test=1))
     two = make_zip(tmp_path / "two.zip", {"happy/a.png": png(12345), "sad/b.png": png(54321, "sad")})
-    _, found, _ = audit_sources([str(one), str(two)], (48, 48), 1)
+    found = audit_sources([str(one), str(two)], (48, 48), 1).audit
     assert found.reexports == []
 
 
@@ -66,6 +68,26 @@ def test_the_real_archives_give_the_known_answers(real_data):
     assert fer == CrossSplit(exact=280, near=267, mirrored=3, any=484)
     assert (found.exact_groups, found.redundant, found.constant) == (2545, 3065, 24)
     assert [entry.share for entry in found.reexports] == [1.0, 1.0]
+    splits = material.table["published"].to_numpy(object)
+    counts = count(splits, material.table["label"].to_numpy())
+    findings = find(material.table, material.pairs, splits, "fer2013", found.reexports, counts)
+    # Photographs, not images, and such that are linked through a third picture too; each picture once for its looks.
+    assert {entry.reason: (entry.findings, entry.images) for entry in findings.counts()} == {
+        "re-export": (2, 64596),
+        "exact copy across splits": (268, 802),
+        "near copy across splits": (185, 504),
+        "mirrored copy across splits": (3, 15),
+        "conflicting labels": (58, 164),
+        "constant": (1, 12),
+        "nearly constant": (2, 2),
+        "near copies, other labels": (81, 199),
+        "exact copies": (928, 2260),
+        "near copies": (489, 1043),
+        "very dark": (91, 93),
+        "very bright": (154, 165),
+        "blurry": (36, 36),
+        "class imbalance": (1, 57418),
+    }
 
     def sizes(policy: Policy) -> dict[str, dict[str, int]]:
         ledger = assign(material.table, material.pairs, "fer2013", policy, 0.25, 42).ledger

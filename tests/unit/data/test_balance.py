@@ -5,8 +5,9 @@ import pytest
 
 from fer_core.data.augment import Augmenter
 from fer_core.data.balance import BalanceConfig, ClassPlan, Recipe, balance, expected_bytes, plan, plan_of
-from fer_core.data.config import Policy
-from fer_core.data.dataset import Dataset
+from fer_core.data.config import USUAL, AugmentConfig, Policy
+from fer_core.data.dataset import SPLITS, Dataset
+from fer_core.data.info import count_by_source
 from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError, DatasetError
@@ -162,6 +163,49 @@ def test_an_augmented_face_is_decided_by_its_seed_alone():
     assert first.dtype == np.uint8
 
 
+def test_chosen_strengths_make_the_children_and_are_written_down(leak_free, place):
+    config = BalanceConfig(augment=AugmentConfig(flip=1, rotation=30))
+    usual, balanced = balance(leak_free, place / "usual", BalanceConfig()), balance(leak_free, place / "own", config)
+    assert balanced.info.config["balance"]["augment"] == config.augment.model_dump()
+    assert BalanceConfig.model_validate(balanced.info.config["balance"]) == config
+    assert "augmented from train images, with flip 1, rotation 30" in (balanced.folder / "README.md").read_text()
+    ours, theirs = balanced.table("train"), usual.table("train")
+    # The same originals have as many children as ever, and every child is another picture.
+    assert ours["parent_id"].fillna("").tolist() == theirs["parent_id"].fillna("").tolist()
+    child = ours["parent_id"].notna()
+    assert not set(ours["pixel_sha"][child]) & set(theirs["pixel_sha"])
+    assert ours["pixel_sha"].is_unique
+    again = balance(leak_free, place / "again", config)
+    assert again.info.fingerprint == balanced.info.fingerprint
+
+
+def test_settings_of_datasets_from_before_strengths_could_be_chosen_still_load():
+    stored = {"recipe": "published", "target": None, "cap": None, "target_of": {"sad": 5}, "seed": 7}
+    loaded = PrepareConfig.of_dataset({"policy": "as-published", "balance": stored}).balance
+    assert loaded == BalanceConfig(recipe=Recipe.PUBLISHED, target_of={"sad": 5}, seed=7, augment=USUAL)
+
+
+def test_strengths_too_small_leave_no_dataset_behind(leak_free, place):
+    tiny = AugmentConfig(flip=0, rotation=0.001, shear=0, brightness=0, contrast=0)
+    with pytest.raises(ConfigError, match="stays as it is"):
+        balance(leak_free, place / "tiny", BalanceConfig(augment=tiny))
+    assert list(place.iterdir()) == []
+
+
+def test_images_are_counted_by_source(demo, place):
+    merged = prepare(demo, place / "merged", PrepareConfig(policy=Policy.AS_PUBLISHED))
+    grown = balance(merged, place / "grown", BalanceConfig())
+    tables = {split: grown.table(split) for split in SPLITS}
+    found = count_by_source(tables)
+    assert list(found) == ["edf", "fer2013"]
+    for split, table in tables.items():
+        for source, of_source in found.items():
+            assert sum(of_source[split].values()) == (table["source"] == source).sum()
+        for emotion in EMOTIONS:
+            assert sum(of[split][emotion] for of in found.values()) == grown.counts()[split][emotion]
+    assert found["edf"]["test"] == dict.fromkeys(EMOTIONS, 0)
+
+
 def test_hue_is_shifted_only_in_colour():
     gray = np.repeat(face(1)[:, :, None], 3, axis=2)
     colour = gray.copy()
@@ -189,6 +233,10 @@ def test_a_balanced_dataset_tells_what_was_done_to_it(leak_free, place):
         (
             BalanceConfig(recipe=Recipe.NONE, target=9, cap=20, target_of={"sad": 7}, seed=1),
             "--recipe none --seed 1 --target 9 --cap 20 --target-of sad=7",
+        ),
+        (
+            BalanceConfig(augment=AugmentConfig(flip=0, brightness=0.1 + 0.2, rotation=15)),
+            "--recipe even --seed 42 --augment flip=0 --augment brightness=0.3",
         ),
     ],
 )

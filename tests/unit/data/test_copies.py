@@ -54,6 +54,39 @@ def test_the_size_of_the_blocks_changes_nothing(monkeypatch, tile):
     np.testing.assert_array_equal(expected.b, again.b)
 
 
+def normalised(pictures: np.ndarray) -> np.ndarray:
+    flat = pictures.reshape(len(pictures), -1).astype(float)
+    flat -= flat.mean(1, keepdims=True)
+    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+
+def test_what_is_ruled_out_early_is_no_pair():
+    """The rule as it is written down, picture by picture, on faces and on noise that has no low frequencies."""
+    random = np.random.default_rng(1)
+    faces = np.stack([face(seed) for seed in range(30)]).astype(float)
+    noise = np.kron(random.integers(0, 2, (10, 12, 12)), np.ones((4, 4))) * 200
+    first = np.concatenate([faces, noise])
+    changed = [
+        first,
+        first[:, :, ::-1],
+        *(first * 0.7 + random.normal(0, strength, first.shape) for strength in (5, 20, 40, 60)),
+        np.roll(first, 2, axis=2),
+    ]
+    view = np.clip(np.concatenate(changed), 0, 255).astype(np.uint8)
+    blocks = view.reshape(-1, 12, 4, 12, 4).mean((2, 4))
+    expected = {}
+    for mirrored, other, small in ((False, view, blocks), (True, view[:, :, ::-1], blocks[:, :, ::-1])):
+        candidate = normalised(blocks) @ normalised(small).T > copies.BLOCK_CORRELATION
+        alike = normalised(view) @ normalised(other).T >= copies.PIXEL_CORRELATION
+        pairs = np.argwhere(np.triu(candidate & alike, 1))
+        expected[mirrored] = {(int(a), int(b)) for a, b in pairs}
+    found = find_pairs(view, np.arange(len(view)))
+    for mirrored, pairs in expected.items():
+        assert len(pairs) > 40
+        some = found.where(found.mirrored == mirrored)
+        assert set(zip(some.a.tolist(), some.b.tolist(), strict=True)) == pairs
+
+
 def test_a_film_of_equal_frames_does_not_give_all_its_pairs():
     random = np.random.default_rng(0)
     view = np.clip(face(3) + random.normal(0, 2, (400, 48, 48)), 0, 255).astype(np.uint8)

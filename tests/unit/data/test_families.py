@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from fer_core.data.balance import BalanceConfig, Recipe, balance
+from fer_core.data.config import AugmentConfig
 from fer_core.data.families import CHILDREN, preview_family, stored_family
 
 from ..training.conftest import make_dataset
@@ -10,11 +11,12 @@ from ..training.conftest import make_dataset
 
 def test_the_preview_is_what_balancing_makes(leak_free, place):
     before = leak_free.counts()["train"]["disgust"]
-    config = BalanceConfig(recipe=Recipe.NONE, target_of={"disgust": 4 * before})
+    strengths = AugmentConfig(flip=0.2, rotation=33, contrast=0)
+    config = BalanceConfig(recipe=Recipe.NONE, target_of={"disgust": 4 * before}, augment=strengths)
     balanced = balance(leak_free, place / "grown", config)
     stored = stored_family(balanced, balanced.table("train"), "disgust", 0)
     table = leak_free.table("train")
-    previews = [preview_family(leak_free, table, "disgust", n, config.seed) for n in range(before)]
+    previews = [preview_family(leak_free, table, "disgust", n, config.seed, strengths) for n in range(before)]
     assert len({family.path for family in previews}) == before  # every face is reached before one comes again
     preview = next(family for family in previews if family.path == stored.path)
     np.testing.assert_array_equal(preview.original, stored.original)

@@ -42,6 +42,10 @@ def assert_ledger_adds_up(info: DatasetInfo) -> None:
 
 def test_the_ledger_adds_up_and_ends_with_what_is_stored(prepared):
     assert_ledger_adds_up(prepared.info)
+    for step, counts in prepared.info.counts.items():
+        by_source = prepared.info.source_counts[step].values()
+        for split, emotion in itertools.product(SPLITS, EMOTIONS):
+            assert sum(found[split][emotion] for found in by_source) == counts[split][emotion]
     for split, table in tables(prepared).items():
         stored = table["label"].value_counts().reindex(range(len(EMOTIONS)), fill_value=0).tolist()
         assert stored == list(prepared.counts()[split].values())

@@ -1,0 +1,328 @@
+"""Decisions about single pictures: what was decided, when and why. Kept as CSV, undone, and replayed by ``prepare``.
+
+A decision is about a picture, by its pixels: it holds for every image that shows just these, and for the same
+picture in the other codec of another source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from fer_core.emotions import EMOTIONS
+from fer_core.errors import DatasetError, FerError, from_os_error
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from fer_core.data.copies import Pairs
+    from fer_core.data.dataset import Dataset
+
+PENDING: Final = "pending-decisions.csv"
+"""In a dataset's folder: what was decided about it since, for the next one."""
+
+_SHA: Final = re.compile(r"^[0-9a-f]{8,64}$")
+_MAX_BYTES: Final = 64 * 2**20
+_MAX_REASON: Final = 500
+
+
+class Action(StrEnum):
+    """What is done with a picture."""
+
+    KEEP = "keep"
+    """It stays, whatever its flags say. Copies across splits are left out all the same."""
+    DROP = "drop"
+    """It is in no split."""
+    DROP_TRAIN = "drop-train"
+    DROP_EVALUATION = "drop-evaluation"
+    """It is not in validation or test."""
+    RELABEL = "relabel"
+    MERGE = "merge"
+    """Of the pictures of one photograph that are to be merged, the first of each split stays."""
+
+
+class Decision(BaseModel):
+    """One decision. ``label`` is set with ``relabel`` only."""
+
+    date: str = Field(max_length=40)
+    action: Action
+    label: str = ""
+    source: str = Field(min_length=1)
+    path: str = Field(min_length=1)
+    pixel_sha: str = Field(pattern=_SHA.pattern)
+    reason: str = Field("", max_length=_MAX_REASON)
+
+    @model_validator(mode="after")
+    def _check(self) -> Decision:
+        if self.action is Action.RELABEL and self.label not in EMOTIONS:
+            raise ValueError(f"relabel needs a label, one of {', '.join(EMOTIONS)}")
+        if self.action is not Action.RELABEL and self.label:
+            raise ValueError(f"{self.action} takes no label")
+        datetime.fromisoformat(self.date)  # raises ValueError
+        return self
+
+
+_COLUMNS: Final = tuple(Decision.model_fields)
+
+
+def now() -> str:
+    """The date of decisions that are made together: they are also undone together."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def read_decisions(file: Path) -> list[Decision]:
+    """Reads decisions, oldest first.
+
+    Raises:
+        FerError: It cannot be read, or a line is no decision.
+    """
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise FerError(f"{file}: no such file.") from None
+    except OSError as error:
+        raise from_os_error(error, file) from error
+    if len(data) > _MAX_BYTES:
+        raise FerError(f"{file}: larger than {_MAX_BYTES // 2**20} MB, which no list of decisions is.")
+    expected = f"Expected a CSV with the columns {', '.join(_COLUMNS)}, as the Data page and `data decide` write it."
+    try:
+        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        if not set(_COLUMNS) <= set(rows.fieldnames or ()):
+            raise FerError(f"{file}: not a list of decisions. {expected}")
+        return [_decision(file, number, row) for number, row in enumerate(rows, start=1)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise FerError(f"{file}: not a readable CSV. {expected}") from error
+
+
+def _decision(file: Path, number: int, row: dict[str, str | None]) -> Decision:
+    try:
+        return Decision.model_validate({name: (row[name] or "").strip() for name in _COLUMNS})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise FerError(
+            f"{file}: decision {number}{f', {where}' if where else ''}: "
+            f"{first['msg'].removeprefix('Value error, ')}. Mend or remove this line."
+        ) from None
+
+
+def decisions_csv(decisions: Sequence[Decision]) -> str:
+    """Decisions as the text of a CSV."""
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(decision.model_dump(mode="json") for decision in decisions)
+    return out.getvalue()
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Decisions about a dataset that none is made with yet: a file in its folder, written whole or not at all.
+
+    Several writers wait for each other.
+    """
+
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        return self.folder / PENDING
+
+    def read(self) -> list[Decision]:
+        """All of them, oldest first.
+
+        Raises:
+            FerError: The file is damaged.
+        """
+        return read_decisions(self.file) if self.file.exists() else []
+
+    def add(self, decisions: Sequence[Decision]) -> None:
+        """Adds decisions. A later one about the same picture holds.
+
+        Raises:
+            FerError: The folder cannot be written, or the disk is full.
+        """
+        with self._alone():
+            self._write([*self.read(), *decisions])
+
+    def undo(self) -> list[Decision]:
+        """Takes back the last decision, with those that were made together with it, and returns them.
+
+        Raises:
+            FerError: The folder cannot be written.
+        """
+        with self._alone():
+            made = self.read()
+            if not made:
+                return []
+            last = made[-1].date
+            self._write([decision for decision in made if decision.date != last])
+            return [decision for decision in made if decision.date == last]
+
+    def _write(self, decisions: Sequence[Decision]) -> None:
+        if not decisions:
+            self.file.unlink(missing_ok=True)
+            return
+        partial = self.file.with_name(f".{PENDING}")
+        partial.write_text(decisions_csv(decisions), encoding="utf-8")
+        partial.replace(self.file)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        descriptor = -1
+        try:
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        except OSError as error:
+            raise from_os_error(error, self.folder) from error
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What decisions mean for the rows of a table.
+
+    Attributes:
+        action: object ``[N]``: an ``Action``, or None.
+        label: int64 ``[N]``: the new label, or -1.
+        unmatched: Decisions about pictures that are not there.
+    """
+
+    action: NDArray[np.object_]
+    label: NDArray[np.int64]
+    unmatched: list[Decision]
+
+
+def decide(table: pd.DataFrame, pairs: Pairs, decisions: Sequence[Decision]) -> Decided:
+    """Finds the rows that decisions are about.
+
+    By pixels; where no image has those (another size, say), by source and path.
+
+    Args:
+        table: Columns ``source``, ``path``, ``pixel_sha``, ``picture``.
+        pairs: Near and mirrored pairs of its pictures.
+        decisions: Oldest first; of several about one picture the last holds.
+    """
+    import numpy as np
+
+    from fer_core.data.merge import same_picture
+
+    picture = table["picture"].to_numpy()
+    pictures = int(picture.max()) + 1
+    last = np.full(pictures, -1)
+    unmatched = []
+    if decisions:
+        by_sha = dict(zip(table["pixel_sha"].tolist(), picture.tolist(), strict=True))
+        by_path = dict(
+            zip(zip(table["source"].tolist(), table["path"].tolist(), strict=True), picture.tolist(), strict=True)
+        )
+        for number, decision in enumerate(decisions):
+            found = by_sha.get(decision.pixel_sha, by_path.get((decision.source, decision.path)))
+            if found is None:
+                unmatched.append(decision)
+            else:
+                last[found] = number
+        close = same_picture(pairs)
+        direct = last.copy()  # what is only the same picture elsewhere follows where nothing was decided about itself
+        for one, other in ((close.a, close.b), (close.b, close.a)):
+            follows = (direct[one] < 0) & (direct[other] >= 0)
+            np.maximum.at(last, one[follows], direct[other[follows]])
+    of_row = last[picture]
+    actions = np.array([*(decision.action for decision in decisions), None], object)
+    labels = np.array(
+        [*(EMOTIONS.index(decision.label) if decision.label else -1 for decision in decisions), -1], np.int64
+    )
+    return Decided(actions[of_row], labels[of_row], unmatched)  # -1 is the last: nothing
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that something can be decided about."""
+
+    source: str
+    path: str
+    pixel_sha: str
+
+    def decision(self, action: Action, label: str = "", reason: str = "", date: str | None = None) -> Decision:
+        """A decision about it, made now unless ``date`` tells otherwise.
+
+        Raises:
+            FerError: The action needs a label, or takes none; or the reason is too long.
+        """
+        about = {"source": self.source, "path": self.path, "pixel_sha": self.pixel_sha}
+        try:
+            return Decision(date=date or now(), action=action, label=label, reason=reason, **about)
+        except ValidationError as error:
+            raise FerError(f"{error.errors()[0]['msg'].removeprefix('Value error, ').capitalize()}.") from None
+
+
+def pictures_named(dataset: Dataset, words: Sequence[str]) -> list[Picture]:
+    """The pictures of a dataset that are named, in a split or left out.
+
+    Args:
+        dataset: Prepared.
+        words: ``source:path``, a path, or the first 8 or more digits of a ``pixel_sha``.
+
+    Raises:
+        DatasetError: A name fits none, or pictures of several sources.
+    """
+    from fer_core.data.info import LEFT_OUT, SPLITS
+
+    known: dict[str, set[Picture]] = {}
+    shas: dict[str, Picture] = {}
+    for split in (*SPLITS, LEFT_OUT):
+        table = dataset.table(split)
+        originals = table[table["parent_id"].isna()]
+        for columns in zip(originals["source"], originals["path"], originals["pixel_sha"], strict=True):
+            picture = Picture(*columns)
+            for name in (picture.path, f"{picture.source}:{picture.path}"):
+                known.setdefault(name, set()).add(picture)
+            shas.setdefault(picture.pixel_sha, picture)
+    found = []
+    for word in words:
+        fitting = known.get(word) or (
+            {picture for sha, picture in shas.items() if sha.startswith(word)} if _SHA.fullmatch(word) else set()
+        )
+        if len(fitting) != 1:
+            problem = f"names {len(fitting)} images of it, write source:path" if fitting else "is no image of it"
+            raise DatasetError(f"{dataset.name}: {word!r} {problem}. Augmented images follow their originals.")
+        found.append(next(iter(fitting)))
+    return found
+
+
+def pictures_found(dataset: Dataset, reason: str) -> list[Picture]:
+    """The pictures of all findings of one reason, each once.
+
+    Raises:
+        DatasetError: It has no findings, or none for this reason that is about single pictures.
+    """
+    table = dataset.findings()
+    if table is None:
+        raise DatasetError(f"{dataset.name} was prepared before findings were kept. Prepare it again.")
+    by_reason: dict[str, dict[str, Picture]] = {}
+    for name, images in zip(table["reason"].to_pylist(), table["images"].to_pylist(), strict=True):
+        for image in images:
+            picture = Picture(image["source"], image["path"], image["pixel_sha"])
+            by_reason.setdefault(name, {}).setdefault(picture.pixel_sha, picture)
+    if reason not in by_reason:
+        there = ", ".join(by_reason) or "none"
+        raise DatasetError(f"{dataset.name} has no findings {reason!r} about single images. There are {there}.")
+    return list(by_reason[reason].values())

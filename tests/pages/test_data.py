@@ -1,0 +1,158 @@
+"""The Data page: findings, decisions and their undo, the gallery and its drawer."""
+
+from __future__ import annotations
+
+import pytest
+
+from fer_core.data.config import PrepareConfig
+from fer_core.data.dataset import LEFT_OUT, Dataset
+from fer_core.data.decisions import Action, Pending, pictures_named
+from fer_core.data.prepare import prepare
+from fer_core.emotions import INDEX
+
+from .opened import open_page, text_of
+
+
+def button(app, label):
+    return next(button for button in app.button if button.label == label)
+
+
+def test_findings_are_listed_and_the_first_shows_its_images(dataset):
+    app = open_page("data", view="Findings")
+    (table,) = app.dataframe
+    assert len(table.value) == sum(entry.findings for entry in dataset.info.findings)
+    assert table.value["reason"].iloc[0] == "re-export"
+    app.selectbox(key="findings_reason").set_value("exact copy across splits").run()
+    (table,) = app.dataframe
+    assert set(table.value["reason"]) == {"exact copy across splits"}
+    assert "to do: drop from train" in text_of(app)
+    assert "left out" in text_of(app)  # the policy has taken it out of train
+    app.toggle(key="findings_here").set_value(True).run()
+    assert "Nothing of this kind is left in the dataset." in text_of(app)
+
+
+def test_a_finding_is_decided_about_undone_and_made_into_a_dataset(dataset, monkeypatch):
+    started = []
+    monkeypatch.setattr("dashboard.prepare_form.supervisor.launch", lambda *words: started.append(words[1:]))
+    app = open_page("data", view="Findings", findings_reason="conflicting labels")
+    app.text_input(key="finding-why").set_value("both are sad").run()
+    app.selectbox(key="finding-label").set_value("sad").run()
+    (decision,) = Pending(dataset.folder).read()
+    assert (decision.action, decision.label, decision.reason) == (Action.RELABEL, "sad", "both are sad")
+    assert "1 decided, not applied yet" in text_of(app)
+    button(app, "Undo last").click().run()
+    assert Pending(dataset.folder).read() == []
+    assert "not applied yet" not in text_of(app)
+    button(app, "Keep").click().run()
+    button(app, "Create dataset with 1 decision").click().run()
+    assert not app.exception
+    pending = str(Pending(dataset.folder).file)
+    arguments = ["data", "prepare", "--add-to", str(dataset.folder), "--decisions", pending, "--out"]
+    assert started[0][2][:-1] == arguments
+    assert started[0][2][-1].endswith("faces-decided")
+
+
+def test_all_findings_of_a_kind_are_decided_about_at_once(dataset):
+    app = open_page("data", view="Findings", findings_reason="exact copies")
+    app.button(key="finding-all-drop-train").click().run()
+    decisions = Pending(dataset.folder).read()
+    shas = {image["pixel_sha"] for images, reason in _findings(dataset) if reason == "exact copies" for image in images}
+    assert {decision.pixel_sha for decision in decisions} == shas
+    assert len({decision.date for decision in decisions}) == 1
+    button(app, "Undo last").click().run()
+    assert Pending(dataset.folder).read() == []
+
+
+def _findings(dataset: Dataset):
+    table = dataset.findings()
+    assert table is not None
+    return zip(table["images"].to_pylist(), table["reason"].to_pylist(), strict=True)
+
+
+def test_the_gallery_filters_by_everything_it_names(dataset):
+    app = open_page("data", view="Images")
+    all_rows = sum(sum(n.values()) for n in dataset.counts().values()) + len(dataset.table(LEFT_OUT))
+    assert f"{all_rows:,} of {all_rows:,} images" in text_of(app)
+    app.selectbox(key="images_split").set_value("validation").run()
+    app.selectbox(key="images_class").set_value("disgust").run()
+    assert f"{dataset.counts()['validation']['disgust']:,} of {all_rows:,} images" in text_of(app)
+    app.selectbox(key="images_split").set_value(LEFT_OUT).run()
+    left = dataset.table(LEFT_OUT)
+    n = int((left["label"] == INDEX["disgust"]).sum())
+    assert f"{n:,} of {all_rows:,} images" in text_of(app)
+    app.selectbox(key="images_class").set_value("any").run()
+    app.selectbox(key="images_flag").set_value("conflict").run()
+    assert f"{left['flags'].str.contains('conflict').sum():,} of {all_rows:,} images" in text_of(app)
+    app.selectbox(key="images_sort").set_value("Most copies").run()
+    assert not app.exception
+
+
+def test_a_picture_opens_with_its_copies_and_is_decided_about(dataset):
+    # The first of those with most copies: left out, since test has the photograph.
+    app = open_page("data", view="Images", images_split=LEFT_OUT, images_sort="Most copies")
+    number = next(field for field in app.number_input if field.label.startswith("Open picture"))
+    number.set_value(1).run()
+    text = text_of(app)
+    assert "Copies of this photograph" in text
+    assert "left out: " in text
+    app.button(key="drawer-drop").click().run()
+    assert [decision.action for decision in Pending(dataset.folder).read()] == [Action.DROP]
+
+
+def test_a_link_opens_one_picture(dataset):
+    path = dataset.table("test")["path"].iloc[3]
+    app = open_page("data", view="Images", image="test:3")
+    assert path in text_of(app)
+    assert open_page("data", view="Images", image="test:999999").title  # one that is gone opens the page
+
+
+def test_a_dataset_of_before_findings_were_kept_says_what_to_do(dataset):
+    (dataset.folder / "findings.parquet").unlink()
+    for shard in dataset.folder.glob("left-out-*.parquet"):
+        shard.unlink()
+    info = dataset.info.model_copy(update={"files": {}, "findings": []})
+    (dataset.folder / "dataset.json").write_text(info.to_json())
+    assert "Prepare it again" in text_of(open_page("data", view="Findings"))
+    assert "images" in text_of(open_page("data", view="Images"))
+
+
+@pytest.mark.parametrize(
+    ("view", "file"), [("Findings", "findings.parquet"), ("Images", "left-out-00000-of-00001.parquet")]
+)
+def test_a_damaged_file_is_told_in_one_sentence(dataset, view, file):
+    (dataset.folder / file).write_bytes(b"PAR1")
+    app = open_page("data", view=view)
+    assert [f"{file}: this file of the dataset is missing or damaged" in plain(error.value) for error in app.error] == [
+        True
+    ]
+
+
+def plain(text: str) -> str:
+    return text.replace("\\", "")
+
+
+def test_damaged_decisions_are_told_in_one_sentence(dataset):
+    Pending(dataset.folder).file.write_text("nonsense")
+    app = open_page("data", view="Findings")
+    assert any("not a list of decisions" in plain(error.value) for error in app.error)
+
+
+def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, drawn):
+    picture, other = pictures_named(dataset, dataset.table("train")["path"].iloc[[0, 5]].tolist())
+    decisions = [picture.decision(Action.DROP), other.decision(Action.RELABEL, "neutral")]
+    Pending(dataset.folder).add(decisions)
+    made = prepare([str(path) for path in drawn], workspace.datasets / "second", PrepareConfig(decisions=decisions))
+    app = open_page("data", view="Compare", dataset=made.name)
+    table = app.dataframe[0].value.set_index("")["all"]
+    assert table.tolist() == [0, 1, 1, 0]  # added, removed, relabelled, moved
+    assert "Made with 2 decisions: 1 drop, 1 relabel." in text_of(app)
+    number = next(field for field in app.number_input if field.label.startswith("Open picture"))
+    number.set_value(1).run()
+    assert picture.path in text_of(app)
+    app = open_page("data", dataset=dataset.name)
+    assert "2 decided, not applied yet" in text_of(app)  # to this one, which stays as it is
+    assert "second was made with them" in [link.label for link in app.get("page_link")]
+
+
+def test_a_dataset_alone_has_nothing_to_be_compared_with(dataset):
+    assert "no second dataset" in text_of(open_page("data", view="Compare"))
