@@ -1,4 +1,4 @@
-"""Valid archives, tables, pictures and lists of labels with bytes changed by hypothesis, read to the end.
+"""Valid archives, tables, pictures, lists and datasets with bytes changed by hypothesis, read to the end.
 
 Nothing but our own errors comes out, nothing hangs, and nothing is written outside the workspace.
 """
@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fer_core.data.dataset import SPLITS, Dataset
+from fer_core.data.decisions import Action, Decision, decisions_csv, read_decisions
 from fer_core.data.labels import read_label_map
 from fer_core.data.prepare import prepare
 from fer_core.data.sources import find_archives, look_at, open_source
@@ -212,7 +213,19 @@ def test_lists_of_labels(tmp_path_factory, changes, good):
     assert sentence == "" or sentence.startswith(f"{file}: ")
 
 
-@pytest.mark.parametrize("file", ["dataset.json", "copies.parquet", "test-00000-of-00001.parquet"])
+@many_times
+@given(EDITS)
+def test_lists_of_decisions(tmp_path_factory, changes):
+    made = {"date": "2026-01-02T03:04:05+00:00", "source": "fer2013", "path": "train/sad/1.png"}
+    made |= {"pixel_sha": "0f" * 32, "reason": 'a, "b"'}
+    good = [Decision(action=Action.DROP, **made), Decision(action=Action.RELABEL, label="sad", **made)]
+    file = tmp_path_factory.getbasetemp() / "decisions.csv"
+    file.write_bytes(edited(decisions_csv(good).encode(), changes))
+    sentence = told(read_decisions, file)
+    assert sentence == "" or sentence.startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize("file", ["dataset.json", "copies.parquet", "findings.parquet", "test-00000-of-00001.parquet"])
 def test_prepared_datasets(inbox, workspace, file):
     (inbox / "faces.zip").write_bytes(zipped(GOOD))
     made = prepare([str(inbox / "faces.zip")], workspace.datasets / "made")
@@ -238,3 +251,4 @@ def look_at_parts(dataset: Dataset) -> None:
     for split in SPLITS:
         dataset.encoded(split, range(len(dataset.table(split))))
     dataset.copies()
+    dataset.findings()
