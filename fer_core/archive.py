@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
+import struct
 import zipfile
+import zlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, cast
@@ -16,6 +20,11 @@ MAX_ENTRY_BYTES: Final = limits.ENTRY_MB * 2**20
 
 MAX_EXPANSION: Final = 200
 """An archive that claims to unpack to more times its own size is refused; pictures hardly compress."""
+
+DAMAGED: Final = (
+    zipfile.BadZipFile, EOFError, ValueError, RuntimeError, OverflowError, struct.error, zlib.error, lzma.LZMAError
+)  # fmt: skip
+"""What Python raises for an archive that is damaged, or that it cannot read, apart from ``OSError``."""
 
 _SMALL: Final = 256 * 2**20  # claimed sizes below this are harmless whatever the ratio
 _ENTRY_START: Final = b"PK\1\2"  # of an entry in an archive's directory (ZIP specification, 4.3.12)
@@ -31,7 +40,7 @@ class BoundedZip(zipfile.ZipFile):
 
     Raises:
         SourceError: It has more than ``limits.ENTRIES`` entries.
-        OSError, ValueError, zipfile.BadZipFile, NotImplementedError: It cannot be opened.
+        OSError, or one of DAMAGED: It cannot be opened.
     """
 
     def __init__(self, file: Path | IO[bytes], name: str) -> None:
@@ -72,6 +81,12 @@ class _Guarded:
         return getattr(self._file, name)
 
 
+def files_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The entries that are not folders."""
+    # Not by is_dir(), which in Python 3.11 fails for a name that begins with a NUL.
+    return [info for info in archive.infolist() if not info.filename.endswith("/")]
+
+
 def unsafe(info: zipfile.ZipInfo, max_bytes: int = MAX_ENTRY_BYTES, what: str = "a picture") -> str | None:
     """Why an entry must not be read, in a few words; None if it may.
 
@@ -98,15 +113,22 @@ def unsafe(info: zipfile.ZipInfo, max_bytes: int = MAX_ENTRY_BYTES, what: str = 
     return None
 
 
-def check_expansion(archive: zipfile.ZipFile, name: str) -> None:
+def check_expansion(
+    archive: zipfile.ZipFile, name: str, refused: Callable[[zipfile.ZipInfo], str | None] = unsafe
+) -> None:
     """Refuses a decompression bomb.
+
+    Args:
+        archive: It is open.
+        name: What to call it in a message.
+        refused: Says why an entry will not be read; None if it may be.
 
     Raises:
         SourceError: What its safe entries claim to unpack to is out of all proportion to the archive.
     """
     assert archive.fp is not None  # it is open
     packed = max(1, archive.fp.seek(0, 2))  # not the sum of its entries: those of a bomb may overlap
-    claimed = sum(info.file_size for info in archive.infolist() if unsafe(info) is None)
+    claimed = sum(info.file_size for info in archive.infolist() if refused(info) is None)
     if claimed > max(_SMALL, MAX_EXPANSION * packed):
         raise SourceError(
             f"{name}: claims to unpack to {claimed / 2**30:.1f} GB, {claimed // packed:,} times its size. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from typing import Final
 
@@ -23,6 +24,11 @@ _JPEG: Final = b"\xff\xd8\xff"
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _SIGNATURES: Final = (_JPEG, _PNG, b"RIFF", b"BM", b"II*\0", b"MM\0*", b"GIF8")
 # How files of the formats we read begin. OpenCV knows a dozen rarer ones, whose decoders strangers need not reach.
+
+_MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")  # of a JPEG's part that has a length (T.81, B.1.1.3)
+_SCAN: Final = 0xDA
+_END: Final = 0xD9
+_MAX_SCANS: Final = 100  # encoders write about ten
 
 FACE_CROP_SIDE: Final = 64
 """A picture whose longer side is at most this many pixels is taken as a face crop: no detector runs on it."""
@@ -49,6 +55,10 @@ def decode(data: bytes, name: str = "image", *, gray: bool = False) -> Pixels:
         raise ImageError(f"{name}: the file is empty. Copy it again.")
     if not data.startswith(_SIGNATURES):
         raise ImageError(_unknown(name))
+    if data.startswith(_PNG) and _claims_too_much(data):
+        raise ImageError(_why_not(data, name))
+    if data.startswith(_JPEG) and _scans(data) > _MAX_SCANS:
+        raise ImageError(f"{name}: a JPEG of more than {_MAX_SCANS} scans. Export it again.")
     try:
         # The limit that fer_core/__init__.py gives OpenCV refuses oversized pictures before allocating them.
         flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB
@@ -63,6 +73,26 @@ def decode(data: bytes, name: str = "image", *, gray: bool = False) -> Pixels:
         image = _on_white(data, name)
         return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if gray else image
     return image
+
+
+def _claims_too_much(data: bytes) -> bool:
+    """Whether a part of a PNG says that it is longer than the file: OpenCV would make room for it, up to 4 GB."""
+    place = len(_PNG)
+    while place + 8 <= len(data) and data[place + 4 : place + 8] != b"IEND":
+        place += 12 + int.from_bytes(data[place : place + 4], "big")  # length, kind, content, CRC
+    return place > len(data)
+
+
+def _scans(data: bytes) -> int:
+    """How many times a JPEG draws over its picture; each takes as long as that is large, in however few bytes."""
+    found = data.count(b"\xff\xda")
+    if found <= _MAX_SCANS:  # whatever they are: some may stand in what cameras append
+        return found
+    place, scans = 0, 0
+    while (marker := _MARKER.search(data, place)) and marker[1][0] != _END:
+        scans += marker[1][0] == _SCAN
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return scans
 
 
 def _transparent(data: bytes) -> bool:

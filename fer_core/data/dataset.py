@@ -226,7 +226,7 @@ class Dataset:
             with _reading(shard):
                 pictures, start = read_pictures(shard, wanted, start)
             found |= pictures
-        if split != LEFT_OUT and start != self._size(split):
+        if len(found) < len(wanted) or (split != LEFT_OUT and start != self._size(split)):
             raise _damaged(shards[-1])
         return [found[int(row)] for row in rows]
 

@@ -18,7 +18,7 @@ Meanings = dict[str, str]
 LabelMap = dict[str, str | Meanings]
 """Labels of every source; and under a source's name those of that source alone, which come first."""
 
-_MAX_BYTES: Final = 2**20
+_MAX_BYTES: Final = 2**16
 
 
 def read_label_map(file: Path) -> LabelMap:
@@ -29,11 +29,19 @@ def read_label_map(file: Path) -> LabelMap:
     """
     import yaml
 
+    class PlainLoader(yaml.BaseLoader):
+        """All words are text: a class called ``no`` is not false. No aliases: a few can stand for gigabytes."""
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            if self.check_event(yaml.AliasEvent):
+                raise FerError(f"{file}: has YAML aliases (*name). Write out what they stand for.")
+            return super().compose_node(parent, index)
+
     try:
         text = file.read_bytes()[: _MAX_BYTES + 1]
         if len(text) > _MAX_BYTES:
             raise FerError(f"{file}: larger than a list of labels can be. Give lines like `contempt: drop`.")
-        document = yaml.safe_load(text.decode("utf-8-sig"))
+        document = yaml.load(text.decode("utf-8-sig"), PlainLoader)
     except FileNotFoundError:
         raise FerError(f"{file}: no such file.") from None
     except OSError as error:
@@ -95,7 +103,7 @@ def _lower(lines: Mapping[object, object]) -> Iterable[tuple[str, object]]:
 
 
 def _meaning(label: object, value: object) -> str:
-    word = str(value).strip()
+    word = str(value).strip() if isinstance(value, (str, int)) else type(value).__name__
     meaning = DROP if word.lower() == DROP else parse_emotion(word)
     if meaning is None or word.isdecimal():
         raise FerError(f"{str(label)[:40]!r} means {word[:40]!r}: give one of {', '.join(EMOTIONS)}, or {DROP}.")

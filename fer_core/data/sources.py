@@ -6,8 +6,10 @@ one entry at a time, so nothing is held twice.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
+import errno
 import itertools
 import os
 import re
@@ -22,7 +24,8 @@ from typing import IO, Final
 
 import numpy as np
 
-from fer_core.archive import MAX_ENTRY_BYTES, check_expansion, read_entry, unsafe
+from fer_core import limits
+from fer_core.archive import DAMAGED, MAX_ENTRY_BYTES, BoundedZip, check_expansion, files_in, read_entry, unsafe
 from fer_core.data.dataset import Split
 from fer_core.data.decode import decode_pixels, encode_png
 from fer_core.data.info import SPLITS, Quarantined
@@ -72,16 +75,17 @@ def parse_spec(spec: str) -> tuple[str, Path]:
         FerError: The name cannot be a name.
     """
     head, equals, tail = spec.partition("=")
-    named = bool(equals) and "/" not in head and not expand(spec).exists()
-    path = expand(tail if named else spec).absolute()
     try:
+        named = bool(equals) and "/" not in head and not expand(spec).exists()
+        path = expand(tail if named else spec).absolute()
         path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # the latter for a NUL in it
         raise SourceError(
-            f"{path}: no such file or folder. A source is a folder, a .zip or a FER2013 CSV, optionally name=it."
+            f"{printable(str(path))}: no such file or folder. "
+            "A source is a folder, a .zip or a FER2013 CSV, optionally name=it."
         ) from None
     except OSError as error:
-        raise from_os_error(error, path) from error
+        raise from_os_error(error, spec) from error
     if named:
         return check_name(head, "source"), path
     own = path.name if path.is_dir() else path.stem
@@ -105,15 +109,14 @@ def open_source(spec: str, labels: LabelMap | None = None) -> Source:
             source = _open_folder(name, path, meanings)
         elif not path.is_file():  # opening a pipe or device could wait for ever
             raise SourceError(f"{path}: not a regular file. Expected a folder, a .zip or a FER2013 CSV.")
-        elif zipfile.is_zipfile(path):
-            source = _open_zip(name, path, meanings)
+        elif _is_zip(path):
+            with _whole(path):
+                source = _open_zip(name, path, meanings)
         elif path.suffix.lower() == ".csv":
             with path.open("rb") as file:
-                source = _open_csv(name, path, path.name, file, meanings)
+                source = _open_csv(name, path, printable(path.name), file, meanings)
         else:
             raise SourceError(_why_not(path))
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise SourceError(f"{path}: the zip archive is damaged ({error}). Download it again.") from error
     except OSError as error:
         raise from_os_error(error, path) from error
     if not source.entries:
@@ -179,9 +182,7 @@ def find_archives(folders: Sequence[Path]) -> list[FoundArchive]:
             for path in sorted(folder.iterdir()):
                 if path.name.startswith("."):
                     continue
-                with contextlib.suppress(
-                    OSError, FerError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError
-                ):
+                with contextlib.suppress(OSError, FerError):
                     if (archive := _glance(path.absolute())) is not None:
                         found[archive.path] = archive
     return list(found.values())
@@ -219,9 +220,10 @@ def _glance(path: Path) -> FoundArchive | None:
         size = sum(file.stat().st_size for file in files.values()) if listing.entries else 0
     elif not path.is_file():  # opening a pipe or device could wait for ever
         return None
-    elif path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = [info.filename for info in _files(archive) if _unsafe(info) is None]
+    elif path.suffix.lower() == ".zip" and _is_zip(path):
+        with _whole(path), BoundedZip(path, str(path)) as archive:
+            check_expansion(archive, str(path), _unsafe)
+            names = [info.filename for info in files_in(archive) if _unsafe(info) is None]
             listing, size = sort_names(names), path.stat().st_size
             if not listing.entries:
                 for name in (name for name in names if name.lower().endswith(".csv")):
@@ -279,11 +281,14 @@ def _check_numbers(path: Path, listing: Listing) -> None:
 
 def _walk(root: Path) -> Iterator[str]:
     """Files below a folder as relative names. Links to folders are not followed: they can form circles."""
-    for folder, below, files in os.walk(root, onerror=_raise):
-        below[:] = [name for name in below if not name.startswith(".")]
-        base = Path(folder).relative_to(root)
-        for name in files:
-            yield (base / name).as_posix()
+    try:
+        for folder, below, files in os.walk(root, onerror=_raise):
+            below[:] = [name for name in below if not name.startswith(".")]
+            base = Path(folder).relative_to(root)
+            for name in files:
+                yield (base / name).as_posix()
+    except RecursionError:  # before Python 3.12, about a thousand of them
+        raise SourceError(f"{root}: too many folders inside each other. Take out what is no picture.") from None
 
 
 def _raise(error: OSError) -> None:
@@ -336,17 +341,36 @@ def _read_file(path: Path) -> bytes:
 # Zip archives ----------------------------------------
 
 
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Says in a sentence what is wrong with an archive that is opened and read in the block."""
+    try:
+        yield
+    except (OSError, *DAMAGED) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk's fault; without a number it is a decompressor's, and a place before the start is nowhere
+        why = printable(str(error))
+        raise SourceError(f"{path}: the zip archive is damaged ({why}). Download it again.") from error
+
+
+def _is_zip(path: Path) -> bool:
+    with _whole(path):
+        return zipfile.is_zipfile(path)
+
+
 def _open_zip(name: str, path: Path, meanings: Meanings) -> Source:
-    archive = zipfile.ZipFile(path)
+    archive = BoundedZip(path, str(path))
     safe: dict[str, zipfile.ZipInfo] = {}
     refused = []
-    for info in _files(archive):
+    for info in files_in(archive):
         reason = _unsafe(info)
+        if reason is None and info.filename in safe:
+            refused.append(Quarantined(path=printable(info.filename), reason="a later entry has the same name"))
         if reason is None:
             safe[info.filename] = info
         else:
             refused.append(Quarantined(path=printable(info.orig_filename), reason=reason))
-    check_expansion(archive, str(path))
+    check_expansion(archive, str(path), _unsafe)
     listing = sort_names(safe, meanings)
     _check_numbers(path, listing)
     if not listing.entries:
@@ -355,16 +379,12 @@ def _open_zip(name: str, path: Path, meanings: Meanings) -> Source:
                 known = _columns(file)
             if known:
                 with archive.open(csv_name) as file:
-                    return _open_csv(name, path, csv_name, file, meanings, refused)
+                    return _open_csv(name, path, printable(csv_name), file, meanings, refused)
     infos = [safe[entry] for entry in listing.names]
     return Source(
         name, path, recognise(listing.entries), listing.entries, refused + listing.quarantined,
         read=lambda index: read_entry(archive, infos[index]),
     )  # fmt: skip
-
-
-def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    return [info for info in archive.infolist() if not info.is_dir()]
 
 
 def _unsafe(info: zipfile.ZipInfo) -> str | None:
@@ -376,19 +396,31 @@ def _unsafe(info: zipfile.ZipInfo) -> str | None:
 # FER2013's CSV ----------------------------------------
 
 
-def _lines(file: IO[bytes]) -> Iterator[str]:
+def _rows(file: IO[bytes]) -> Iterator[list[str]]:
+    """The rows of a CSV, line by line: a row of pixels has no line breaks, whatever its quotes say.
+
+    Raises:
+        csv.Error: It is in UTF-16, a line is too long, or there are too many.
+    """
     encoding = "utf-8-sig"  # spreadsheets put a mark before the first line
-    while line := file.readline(_MAX_LINE):
+    for number in itertools.count():
+        line = file.readline(_MAX_LINE)
+        if not line:
+            return
         if len(line) == _MAX_LINE:
             raise csv.Error(f"a line is longer than {_MAX_LINE} characters")
-        yield line.decode(encoding, errors="replace")
+        if number == 0 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise csv.Error("it is in UTF-16; save it as UTF-8")
+        if number > limits.ENTRIES:
+            raise csv.Error(f"more than {limits.ENTRIES:,} rows; make several files of it")
+        yield next(csv.reader([line.decode(encoding, errors="replace")]), [])
         encoding = "utf-8"
 
 
 def _columns(file: IO[bytes]) -> dict[str, int] | None:
     """Where emotion, pixels and perhaps usage stand in a CSV's first line; None if it is no FER2013 CSV."""
     try:
-        columns = _positions(next(csv.reader(_lines(file)), []))
+        columns = _positions(next(_rows(file), []))
     except csv.Error:
         return None
     return columns if {"emotion", "pixels"} <= columns.keys() else None
@@ -407,7 +439,7 @@ def _open_csv(
     quarantined: Sequence[Quarantined] = (),
 ) -> Source:
     """Reads the pixels of all rows (2.3 kB each) and encodes them as PNG when asked."""
-    rows = csv.reader(_lines(file))
+    rows = _rows(file)
     entries: list[Entry] = []
     pictures: list[Pixels] = []
     refused = list(quarantined)
@@ -416,7 +448,7 @@ def _open_csv(
         header = next(rows, [])
         columns = _positions(header)
         if not {"emotion", "pixels"} <= columns.keys():
-            found = ", ".join(header)[:100] or "missing"
+            found = printable(", ".join(header)[:100]) or "missing"
             raise SourceError(f"{path}: the CSV's columns are {found}; expected emotion, pixels and Usage.")
         for number, row in enumerate(rows, start=1):
             where = f"{csv_name}#{number}"

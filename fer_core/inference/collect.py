@@ -65,7 +65,7 @@ class ZippedPictures:
             self._entries = _entries(self._archive)
         except FerError as error:
             self._refused = str(error)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        except zips.DAMAGED:
             self._refused = f"{name}: not a zip archive, or it is damaged or cut short. Make it again."
         except OSError as error:
             self._refused = str(from_os_error(error, name))
@@ -101,8 +101,8 @@ def _check_there(paths: Sequence[Path]) -> None:
 
 def _entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The pictures among the entries, sorted by name."""
-    wanted = [info for info in archive.infolist() if _wanted(PurePosixPath(info.filename.replace("\\", "/")))]
-    return sorted((info for info in wanted if not info.is_dir()), key=lambda info: info.filename)
+    wanted = [info for info in zips.files_in(archive) if _wanted(PurePosixPath(info.filename.replace("\\", "/")))]
+    return sorted(wanted, key=lambda info: info.filename)
 
 
 def _is_archive(path: Path) -> bool:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 import fer_core
 from fer_core.errors import JobError
 from fer_core.jobs.state import JobState, StopWish, derive
-from fer_core.workspace import newest_first
+from fer_core.workspace import newest_first, printable
 
 _DISCARDED: Final = ".deleted"  # beside the jobs; what lies in it is none any more
 
@@ -67,8 +67,15 @@ class Job:
             arguments: The command line that does it, without the interpreter.
 
         Raises:
-            JobError: There is one of that name.
+            JobError: There is one of that name, or an argument is a path that is no text.
         """
+        for word in arguments:
+            try:
+                word.encode()
+            except UnicodeEncodeError:
+                raise JobError(
+                    f"{printable(word)}: this name is not plain text, so the command cannot be written down. Rename it."
+                ) from None
         folder = parent / name
         try:
             folder.mkdir(parents=True)

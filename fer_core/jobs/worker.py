@@ -128,7 +128,8 @@ class Worker:
         """Says the last word."""
         self._status.state, self._status.finished = state, time.time()
         self._status.updated = self._status.finished
-        self._status.message = message or self._status.message
+        # A file's name in it need not be text.
+        self._status.message = message.encode(errors="replace").decode() or self._status.message
         with contextlib.suppress(OSError):  # where even that cannot be said, the free lock says enough
             self.job.write_last_status(self._status)
 

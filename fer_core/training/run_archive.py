@@ -20,7 +20,7 @@ from typing import IO, Final, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from fer_core.archive import MAX_EXPANSION, BoundedZip, unsafe
+from fer_core.archive import DAMAGED, MAX_EXPANSION, BoundedZip, files_in, unsafe
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError, JobError
 from fer_core.evaluation.predictions import read_predictions
@@ -138,7 +138,7 @@ def import_run(space: Workspace, source: Path | IO[bytes], name: str = "") -> Im
     """
     try:
         archive = BoundedZip(source, "This archive")
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except (OSError, *DAMAGED) as error:
         if isinstance(error, FileNotFoundError):
             raise FerError(f"{source}: no such file. Check the path.") from None
         raise FerError(f"This is no zip file, or a damaged one ({error}). Export the run again.") from error
@@ -170,7 +170,7 @@ def _entries(archive: zipfile.ZipFile) -> tuple[dict[str, zipfile.ZipInfo], int]
     Raises:
         FerError: There is no run or more than one, or an entry wants what none should.
     """
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = files_in(archive)
     if len(infos) > _MOST_ENTRIES:
         raise FerError(f"This archive has {len(infos):,} files, far more than a run. Export the run again.")
     for info in infos:  # an archive that wants to write elsewhere is not taken in without that entry: it is refused

@@ -1,7 +1,8 @@
-"""``kill -9`` at seeded random moments: a dataset is whole or absent, and a run ends as if nothing had happened."""
+"""Ended at seeded moments, and without room: a dataset is whole or absent, and a run ends as if nothing had been."""
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -18,12 +19,15 @@ from fer_core.training.runs import TIME_COLUMNS, Run, list_runs
 
 ROOT = Path(__file__).parents[2]
 SEED = 20
+MOMENTS = 10  # at which each way of making a dataset is ended
 
 
-def command(*arguments: str) -> subprocess.Popen:
+def command(*arguments: str, **options) -> subprocess.Popen:
     log = Path(os.environ["FER_WORKSPACE"]).parent / "command.log"
     with log.open("ab") as out:
-        return subprocess.Popen([sys.executable, "-m", "fer_core", *arguments], cwd=ROOT, stdout=out, stderr=out)
+        return subprocess.Popen(
+            [sys.executable, "-m", "fer_core", *arguments], cwd=ROOT, stdout=out, stderr=out, **options
+        )
 
 
 @pytest.fixture
@@ -31,20 +35,93 @@ def archives(tmp_path):
     return [str(path) for path in draw_demo(tmp_path / "drawn")]
 
 
-def test_prepare_leaves_the_whole_dataset_or_nothing(workspace, archives):
-    moments = random.Random(SEED)
-    for attempt in range(12):
+@pytest.fixture
+def making(request, workspace, archives) -> list[str]:
+    """A command that makes a dataset, without the name of that."""
+    prepare = ["data", "prepare", *archives]
+    if request.param == "prepare":
+        return prepare
+    if request.param == "prepare and balance":
+        return [*prepare, "--balance"]
+    assert command(*prepare, "--out", "base").wait() == 0
+    return ["data", "balance", "base", "--target", "300"]
+
+
+every_way = pytest.mark.parametrize("making", ["prepare", "prepare and balance", "balance"], indirect=True)
+
+
+def heeds_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell that runs tests in the background has them ignored
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.name.startswith("."))
+
+
+def assert_whole_or_absent(folder: Path, whole: Dataset) -> bool:
+    """Checks what a command that was ended has left under its name; returns whether that is a dataset."""
+    if not folder.exists():
+        return False
+    made = Dataset.open(folder)
+    made.check()
+    assert made.info.fingerprint == whole.info.fingerprint
+    assert {file.name for file in folder.iterdir()} == {file.name for file in whole.folder.iterdir()}
+    return True
+
+
+@every_way
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_dataset_is_whole_or_absent_whenever_its_making_is_ended(workspace, making, number):
+    started = time.monotonic()
+    assert command(*making, "--out", "whole").wait() == 0
+    seconds = time.monotonic() - started
+    whole = Dataset.open(workspace.datasets / "whole")
+    chance = random.Random(f"{SEED} {number}")
+    made = 0
+    for attempt in range(MOMENTS):
         name = f"faces-{attempt}"
-        process = command("data", "prepare", *archives, "--out", name)
-        time.sleep(moments.uniform(0.5, 3.0))
-        process.send_signal(signal.SIGKILL)
+        process = command(*making, "--out", name, preexec_fn=heeds_interrupts)
+        # One moment in each of so many equal parts of its life, and a little beyond.
+        time.sleep((attempt + chance.random()) / (MOMENTS - 2) * seconds)
+        process.send_signal(number)
         process.wait()
-        folder = workspace.datasets / name
-        if folder.exists():
-            assert len(Dataset.open(folder).split("train")) > 0
-    assert command("data", "prepare", *archives, "--out", "last").wait() == 0
-    left = [entry.name for entry in workspace.datasets.iterdir() if entry.name.startswith(".")]
-    assert left == []  # what the killed ones had begun is gone
+        made += assert_whole_or_absent(workspace.datasets / name, whole)
+        if number != signal.SIGKILL:
+            assert left_in(workspace.datasets) == []  # it has put away what it had begun
+    assert made < MOMENTS
+    assert command(*making, "--out", "last").wait() == 0
+    assert left_in(workspace.datasets) == []  # what the killed ones had begun is gone
+    assert assert_whole_or_absent(workspace.datasets / "last", whole)
+
+
+@every_way
+def test_a_dataset_is_whole_or_absent_wherever_room_ends(workspace, making):
+    assert command(*making, "--out", "whole").wait() == 0
+    whole = Dataset.open(workspace.datasets / "whole")
+    largest = max(file.stat().st_size for file in whole.folder.iterdir())
+    for attempt in range(MOMENTS):
+        limit = 10_000 + attempt * (largest - 10_000) // (MOMENTS - 1)  # from the room that the job's own files need
+
+        def limited(limit: int = limit) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        process = command(*making, "--out", f"faces-{attempt}", preexec_fn=limited)
+        assert process.wait() == (0 if limit >= largest else 2)
+        assert assert_whole_or_absent(workspace.datasets / f"faces-{attempt}", whole) == (limit >= largest)
+        assert left_in(workspace.datasets) == []
+    assert "Traceback" not in (workspace.root.parent / "command.log").read_text()
+
+
+@every_way
+def test_of_several_at_once_under_one_name_exactly_one_wins(workspace, making):
+    assert command(*making, "--out", "whole").wait() == 0
+    whole = Dataset.open(workspace.datasets / "whole")
+    for attempt in range(4):
+        together = [command(*making, "--out", f"faces-{attempt}") for _ in range(3)]
+        assert sorted(process.wait() for process in together) == [0, 2, 2]
+        assert assert_whole_or_absent(workspace.datasets / f"faces-{attempt}", whole)
+        assert left_in(workspace.datasets) == []
+    assert "Traceback" not in (workspace.root.parent / "command.log").read_text()
 
 
 @pytest.fixture

@@ -95,6 +95,16 @@ def test_wrong_calls_end_with_one_line_and_exit_code_2(archive, workspace, words
     assert done.stdout == ""
 
 
+def test_a_source_whose_name_is_no_text_is_one_line(tmp_path, archive):
+    odd = archive.rename(tmp_path / "faces\udcff.zip")
+    done = call("prepare", odd, "--out", "x")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(
+        "faces\ufffd.zip: this name is not plain text, so the command cannot be written down. Rename it."
+    )
+
+
 @pytest.mark.parametrize("target", ["disgust=99999999999999", "disgust=" + "9" * 5000, "disgust=many", "bored=5"])
 def test_a_senseless_target_of_a_class_is_refused(archive, workspace, capfd, target):
     prepare([str(archive)], workspace.datasets / "mine")

@@ -101,7 +101,7 @@ def test_what_is_no_label_with_a_meaning_is_refused(text):
         (b"contempt: drop\nboredom: yawn", "'boredom' means 'yawn': give one of angry"),
         (b"raf:\n  1: 2", "'1' means '2': give one of angry"),
         (b"a: drop\n" * 200_000, "larger than"),
-        (b"!!python/object/apply:os.system [id]", "cannot be read as YAML"),
+        (b"!!python/object/apply:os.system [id]", "expected lines"),
     ],
 )
 def test_a_file_of_labels_that_is_none_is_one_sentence(tmp_path, content, says):

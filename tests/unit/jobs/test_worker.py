@@ -111,6 +111,16 @@ def test_failure_keeps_its_message(tmp_path):
     assert job.status().message == "a.zip: not a zip file."
 
 
+def test_names_that_are_no_text_are_told_in_words(tmp_path):
+    # \udcff is how Python reads the byte ff in a name.
+    with pytest.raises(SourceError), work(tmp_path, "prepare", "p-1", []):
+        raise SourceError("a\udcff.zip: not a zip file.")
+    assert Job(tmp_path / "p-1").status().message == "a?.zip: not a zip file."
+    with pytest.raises(JobError, match=r"a\ufffd\.zip: this name is not plain text"):
+        Job.create(tmp_path, "prepare", "p-2", ["data", "prepare", "a\udcff.zip"])
+    assert not (tmp_path / "p-2").exists()
+
+
 def test_a_full_disk_is_told_in_words(tmp_path):
     with pytest.raises(Exception, match="disk is full"), work(tmp_path, "prepare", "p-1", []):
         raise OSError(28, "No space left on device", str(tmp_path / "x"))

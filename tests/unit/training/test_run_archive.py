@@ -150,6 +150,12 @@ def test_an_archive_that_writes_elsewhere_is_refused(workspace, run, elsewhere, 
     assert not list(tmp_path.rglob("evil"))
 
 
+def test_an_entry_without_a_name_is_passed_over(workspace, run, elsewhere):
+    file = zipped({**content(run), "name": b"x"})
+    damaged = io.BytesIO(file.getvalue().replace(b"name", b"\0ame"))  # a name ends at a NUL
+    assert import_run(elsewhere, damaged).left_out == 1
+
+
 def test_a_link_is_refused(workspace, run, elsewhere):
     link = zipfile.ZipInfo("first/best.keras")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
