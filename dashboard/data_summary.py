@@ -122,9 +122,11 @@ def sources(dataset: Dataset) -> pd.DataFrame:
             {
                 "source": name,
                 "layout": source["layout"],
-                **{split: found.images.get(split, 0) for split in SPLITS},
+                **{
+                    split: found.images.get(split) for split in SPLITS
+                },  # unknown where it was made before they were kept
                 "health": ", ".join(f"{n:,} {words}" for n, words in health if n) or "nothing found",
                 "is also": ", ".join(shares.get(name, [])),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype(dict.fromkeys(SPLITS, "Int64"))
