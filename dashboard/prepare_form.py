@@ -230,6 +230,12 @@ def _settings() -> list[str]:
             key="prepare_share",
             persist_state="session",
         )
+        usage = st.toggle(
+            "FER2013's own usage column instead of a draw",
+            help="PublicTest is validation, PrivateTest alone is test. Needs a FER2013 with both.",
+            key="prepare_usage",
+            persist_state="session",
+        )
         balance = st.toggle("Balance the training classes", key="prepare_balance", persist_state="session")
         seed = st.number_input("Seed", 0, 2**31 - 1, 42, key="prepare_seed", persist_state="session")
         size = st.number_input("Size of the pictures, pixels", 16, 512, 48, key="prepare_size", persist_state="session")
@@ -246,8 +252,10 @@ def _settings() -> list[str]:
     if policy == Policy.EVALUATION_ONLY:
         said.append("no image to train on")
     else:
-        said += [f"{share} % validation", "balanced" if balance else "no balancing", f"seed {seed}"]
+        validation = "PublicTest is validation" if usage else f"{share} % validation"
+        said += [validation, "balanced" if balance else "no balancing", f"seed {seed}"]
         options += ["--val-fraction", str(share / 100), "--seed", str(seed)] + ["--balance"] * balance
+        options += ["--validation", "usage"] * usage
     if (size, color) != (48, False):
         said.append(f"{size} x {size} px, {'colour' if color else 'gray'}")
         options += ["--color"] * color

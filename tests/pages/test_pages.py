@@ -51,6 +51,9 @@ def test_a_link_to_something_that_is_gone_opens_the_page(name, dataset):
 def test_prepare_starts_a_job_with_the_settings_shown(workspace, archives):
     app = open_page("data")
     app.slider(key="prepare_share").set_value(30).run()
+    app.toggle(key="prepare_usage").set_value(True).run()
+    assert "Leak-free · PublicTest is validation · no balancing · seed 42" in text_of(app)
+    app.toggle(key="prepare_usage").set_value(False).run()
     next(button for button in app.button if button.label == "Prepare dataset").click().run()
     assert not app.exception
     job = next(iter(list_jobs(workspace.jobs)))
