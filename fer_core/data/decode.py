@@ -35,8 +35,8 @@ class Pictures:
     Attributes:
         view: uint8 ``[N, 48, 48]``, gray; zeros where a picture does not decode.
         sha: SHA-256 (hex) of the pixels at the dataset's native size and colour; empty where it does not
-        decode. keep: bool ``[N]``: the encoded bytes already have native size and colour and are stored
-        unchanged. constant: bool ``[N]``: one colour all over.
+        decode. keep: bool ``[N]``: the encoded bytes already have native size and colour, show the same to
+        every reader, and are stored unchanged. constant: bool ``[N]``: one colour all over.
     """
 
     view: Pixels
@@ -65,12 +65,13 @@ def decode_source(
     )
 
     def examine(index: int) -> None:
-        raw = decode(source.read(index), "the picture")
+        data = source.read(index)
+        raw = decode(data, "the picture")
         native = to_native(raw, size, channels)
         pictures.view[index] = to_native(native, (VIEW, VIEW), 1)[:, :, 0]
         pictures.sha[index] = hashlib.sha256(native.tobytes()).hexdigest()
         gray = bool((raw[:, :, 0] == raw[:, :, 1]).all() and (raw[:, :, 0] == raw[:, :, 2]).all())
-        pictures.keep[index] = raw.shape[:2] == size and gray == (channels == 1)
+        pictures.keep[index] = raw.shape[:2] == size and gray == (channels == 1) and _plain(data)
         pictures.constant[index] = native.min() == native.max()
 
     failed = _for_each(source, range(total), examine, f"Reading {source.name}", progress)
@@ -118,6 +119,19 @@ def encode_png(image: Pixels) -> bytes:
     if image.ndim == 3 and image.shape[2] == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", image)[1].tobytes()
+
+
+def _plain(data: bytes) -> bool:
+    """Whether every reader sees the same in the bytes as ``decode`` does: JPEG without EXIF, 8-bit PNG without alpha.
+
+    Others may overlook an orientation, what is transparent, or half of 16 bits.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        return b"Exif\0\0" not in data
+    if data.startswith(b"\x89PNG"):
+        header = data[: data.find(b"IDAT")]
+        return data[24] <= 8 and data[25] not in (4, 6) and b"tRNS" not in header and b"eXIf" not in header
+    return False
 
 
 def _for_each(

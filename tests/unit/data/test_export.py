@@ -5,8 +5,11 @@ import io
 import zipfile
 from pathlib import PurePosixPath
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from fer_core.data.balance import BalanceConfig, balance
 from fer_core.data.card import report
@@ -203,3 +206,34 @@ def test_the_report_says_what_the_audit_can_have_missed(leak_free):
     assert "JPEG quality 95" not in text  # found always
     old = leak_free.info.model_copy(update={"copy_rule": {"recall": None}})
     assert "planted" not in report(old)
+
+
+def saved(image: np.ndarray, kind: str, mode: str = "L", **options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).convert(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+def test_a_picture_looks_the_same_to_readers_who_know_less_than_we(tmp_path, place):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be shown turned by a quarter
+    seen_through = np.dstack([np.repeat(face(800)[:, :, None], 3, axis=2), np.tile(np.uint8(100), (48, 48))])
+    odd = {
+        "plain.jpg": saved(face(801), "JPEG"),
+        "turned.jpg": saved(face(802), "JPEG", exif=turned),
+        "turned.png": saved(face(803), "PNG", exif=turned),
+        "transparent.png": saved(seen_through, "PNG", "RGBA"),
+        "palette.png": saved(face(804), "PNG", "P", transparency=3),
+        "deep.png": cv2.imencode(".png", face(805).astype(np.uint16) * 257)[1].tobytes(),
+        "other.webp": saved(face(806), "WEBP", lossless=True),
+    }
+    files = class_folders(train=2, test=2) | {f"test/happy/{name}": data for name, data in odd.items()}
+    dataset = prepare([str(make_zip(tmp_path / "a.zip", files))], place / "a")
+    test = dataset.split("test")
+    paths = [PurePosixPath(path).name for path in test.table["path"]]
+    stored = dict(zip(paths, dataset.encoded("test", range(len(paths))), strict=True))
+    for name, data in odd.items():
+        elsewhere = np.asarray(Image.open(io.BytesIO(stored[name])).convert("L"))
+        ours = test.images[paths.index(name), :, :, 0]
+        assert np.abs(elsewhere.astype(int) - ours).max() <= 2, name  # two decoders of JPEG may differ by that
+        assert (stored[name] == data) == (name == "plain.jpg"), name
