@@ -1,6 +1,11 @@
 """``python -m fer_core``."""
 
-from fer_core.cli import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from fer_core.cli import main
+
+        main()
+    except KeyboardInterrupt:  # while this was loaded
+        sys.exit(130)

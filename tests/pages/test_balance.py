@@ -180,7 +180,7 @@ def test_a_damaged_dataset_is_told_in_one_sentence(dataset):
     app = open_page("balance")
     button(app, "Show 6 children").click().run()
     assert not app.exception
-    assert "a file of the dataset is missing or damaged" in text_of(app)
+    assert "this file of the dataset is missing or damaged" in text_of(app)
 
 
 @pytest.mark.parametrize(
