@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.table import table  # noqa: E402
+from benchmarks.table import copies_table, table  # noqa: E402
 from fer_core.evaluation.report import EvaluationReport  # noqa: E402
 from fer_core.inference.served import ServedModel, list_models  # noqa: E402
 from fer_core.workspace import Workspace  # noqa: E402
@@ -52,7 +52,7 @@ def scores() -> str:
 
 def with_tables(readme: str) -> str:
     """A README with the tables of today, each between its two marks."""
-    for name, content in (("scores", scores()), ("speed", table())):
+    for name, content in (("scores", scores()), ("copies", copies_table()), ("speed", table())):
         before, mark, rest = readme.partition(MARK.format(name))
         _, end, after = rest.partition(END)
         if not (mark and end):
