@@ -362,15 +362,15 @@ def _open_zip(name: str, path: Path, meanings: Meanings) -> Source:
     archive = BoundedZip(path, str(path))
     safe: dict[str, zipfile.ZipInfo] = {}
     refused = []
-    for info in files_in(archive):
-        reason = _unsafe(info)
+    reasons = {info: _unsafe(info) for info in files_in(archive)}
+    for info, reason in reasons.items():
         if reason is None and info.filename in safe:
             refused.append(Quarantined(path=printable(info.filename), reason="a later entry has the same name"))
         if reason is None:
             safe[info.filename] = info
         else:
             refused.append(Quarantined(path=printable(info.orig_filename), reason=reason))
-    check_expansion(archive, str(path), _unsafe)
+    check_expansion(archive, str(path), reasons.get)
     listing = sort_names(safe, meanings)
     _check_numbers(path, listing)
     if not listing.entries:
