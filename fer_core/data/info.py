@@ -132,7 +132,7 @@ class DatasetInfo(BaseModel):
     files: dict[str, str] = {}
     """SHA-256 (hex) of every Parquet file by its name; empty where the dataset is older than this field."""
     checksum: str = ""
-    """SHA-256 (hex) of the text of ``dataset.json`` without these digits; may be missing as ``files`` may."""
+    """In ``dataset.json`` the SHA-256 (hex) of its text without these digits; may be missing as ``files`` may."""
 
     def to_json(self) -> str:
         """The text of ``dataset.json``, with its checksum."""
@@ -163,7 +163,7 @@ class DatasetInfo(BaseModel):
         info = cls.model_validate_json(text)
         if info.checksum and hashlib.sha256(text.replace(info.checksum.encode(), b"")).hexdigest() != info.checksum:
             raise ValueError("the checksum is that of another text")
-        return info
+        return info.model_copy(update={"checksum": ""})  # it belongs to the text: what was read equals what was written
 
     def final(self) -> Counts:
         """Counts after the last step: what the dataset holds."""
