@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _KINDS: Final = ("added", "removed", "relabelled", "moved")
-_MEANING: Final = {
-    "added": "only here",
-    "removed": "only there",
-    "relabelled": "another label here",
-    "moved": "another split here",
-}
 
 
 @st.fragment
@@ -37,6 +31,12 @@ def comparison(dataset: Dataset) -> None:
     name = st.selectbox("Compare with", list(others), key="other_dataset", bind="query-params", width=280)
     with errors_shown():
         other = caching.dataset(others[name])
+        called = {
+            "added": f"only in {dataset.name}",
+            "removed": f"only in {other.name}",
+            "relabelled": "another label",
+            "moved": "another split",
+        }
         here, there = (_originals(one) for one in (dataset, other))
         differing = _differing(here, there)
         counts = {
@@ -45,7 +45,7 @@ def comparison(dataset: Dataset) -> None:
         }
         st.dataframe(
             [
-                {"": f"{kind} ({_MEANING[kind]})"}
+                {"": called[kind]}
                 | {emotion: int(counts[kind][label]) for label, emotion in enumerate(EMOTIONS)}
                 | {"all": len(differing[kind])}
                 for kind in _KINDS
@@ -63,8 +63,9 @@ def comparison(dataset: Dataset) -> None:
             st.markdown("Both hold the same pictures with the same labels in the same splits.")
             return
         kind = st.segmented_control(
-            "Show", kinds, default=kinds[0], required=True, key="other_kind", label_visibility="collapsed"
-        )
+            "Show", kinds, default=kinds[0], required=True, key="other_kind", label_visibility="collapsed",
+            format_func=lambda kind: plain(called[kind]),
+        )  # fmt: skip
         rows = differing[kind if kind in kinds else kinds[0]]
         holder = other if kind == "removed" else dataset
         places = Places(rows)

@@ -68,6 +68,9 @@ def prepare_form(base: Dataset | None = None) -> None:
 def _found(known: Collection[str]) -> list[Path]:
     """The archives that are ticked, of those whose paths are not known."""
     archives = [*caching.archives(caching.archive_folders()), *st.session_state.get("prepare_added", {}).values()]
+    for path in st.session_state.get("prepare_added", {}):
+        if path in known:
+            st.caption(f"{plain(path)} is one of its sources already.")
     archives = [archive for archive in archives if str(archive.path) not in known]
     if not archives:
         other = "other " if known else ""

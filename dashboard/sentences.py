@@ -58,7 +58,8 @@ def data_finding(info: DatasetInfo) -> str:
             parts.append(f"{100 * found.share:.0f} % of {found.a} is also in {found.b}.")
     primary = info.audit.sources[info.config["primary"]].cross_split.get("train/test")
     if primary and primary.any:
-        total = sum(info.counts[next(reversed(info.counts))]["test"].values())
+        held = sum(info.counts[next(reversed(info.counts))]["test"].values())
+        total = info.audit.sources[info.config["primary"]].images.get("test", held)  # as published, not as decided
         parts.append(
             f"{primary.any:,} of {total:,} test images are also in train as published, "
             f"{primary.exact:,} of them exactly."

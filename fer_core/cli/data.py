@@ -408,9 +408,9 @@ def _report(dataset: Dataset, started: float, as_json: bool) -> None:
     for change in info.removed:
         typer.echo(f"{change.step:10} {change.split:11} {-change.n:+8,}  {change.why}")
     if made_of := info.config.get("decisions"):
-        typer.echo(f"{len(made_of):,} decisions replayed.")
+        typer.echo(f"Decisions replayed: {len(made_of) - info.unmatched_decisions:,} of {len(made_of):,}.")
     if info.unmatched_decisions:
-        note(f"{info.unmatched_decisions:,} decisions are about pictures that are not in these sources.")
+        note(f"The other {info.unmatched_decisions:,}: about pictures that are not in these sources.")
     if info.contaminated:
         note("Contaminated: evaluation photographs are in train. Training on it needs --allow-leaks.")
     typer.echo(f"Wrote {dataset.folder}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from fer_core.cli.console import JsonOption, note, print_json
 from fer_core.data.decisions import Action, Pending, decisions_csv, now, pictures_found, pictures_named
 from fer_core.errors import ConfigError
 from fer_core.workspace import Workspace
-
-if TYPE_CHECKING:
-    from fer_core.data.decisions import Decision
 
 
 def decide(
@@ -33,7 +30,9 @@ def decide(
     finding: Annotated[
         str | None, typer.Option(metavar="REASON", help="All images of the findings of this reason, as `blurry`.")
     ] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Take the last decision back.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take the last decision back, with those of the same command.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Decide about single images, or list (as CSV) what was decided since the dataset was made.
@@ -48,7 +47,7 @@ def decide(
     if undo and (images or finding or action):
         raise ConfigError("--undo takes nothing else: it takes back the last decision.")
     if undo:
-        told = pending.undo()
+        told = pending.undo()  # with those made by the same command
         note(f"{len(told):,} taken back." if told else "There is nothing to take back.")
     elif images or finding:
         if action is None:
@@ -62,11 +61,7 @@ def decide(
         raise ConfigError("Say which images: by name, or all of a finding's with --finding.")
     else:
         told = pending.read()
-    _print(told, as_json)
-
-
-def _print(decisions: list[Decision], as_json: bool) -> None:
+        if told and not as_json:
+            typer.echo(decisions_csv(told), nl=False)
     if as_json:
-        print_json([decision.model_dump(mode="json") for decision in decisions])
-    elif decisions:
-        typer.echo(decisions_csv(decisions), nl=False)
+        print_json([decision.model_dump(mode="json") for decision in told])

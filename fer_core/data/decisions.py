@@ -303,7 +303,9 @@ def pictures_named(dataset: Dataset, words: Sequence[str]) -> list[Picture]:
         )
         if len(fitting) != 1:
             problem = f"names {len(fitting)} images of it, write source:path" if fitting else "is no image of it"
-            raise DatasetError(f"{dataset.name}: {word!r} {problem}. Augmented images follow their originals.")
+            raise DatasetError(
+                f"{dataset.name}: {word!r} {problem}. What several sources hold goes by one of their names."
+            )
         found.append(next(iter(fitting)))
     return found
 

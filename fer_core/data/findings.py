@@ -163,6 +163,10 @@ def _copies(
     """Photographs that are there more than once, and pictures of several labels."""
     picture, photo, label = (table[name].to_numpy() for name in ("picture", "photo", "label"))
     yield from _conflicts(table, pairs, listed)
+    # A picture's likeness to its own other codec in another source says nothing of the copies that are listed.
+    own = np.zeros(int(picture.max()) + 1, bool)
+    own[picture[listed]] = True
+    pairs = pairs.where(own[pairs.a] & own[pairs.b])
     photo_of = np.zeros(int(picture.max()) + 1, np.int64)  # of each picture
     photo_of[picture] = photo
     trained, judged = np.zeros(len(photo_of), bool), np.zeros(len(photo_of), bool)

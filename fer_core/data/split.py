@@ -116,6 +116,11 @@ def _by_usage(table: pd.DataFrame, splits: Splits, first: NDArray[np.bool_], pri
             f"{primary} has no image of usage PublicTest to be validation. Leave out --validation usage, or give "
             "FER2013 with its usages (its CSV, or files named PublicTest_...)."
         )
+    if not (first & ~public & (splits == "test")).any():
+        raise SourceError(
+            f"{primary} has no image of usage PrivateTest, which would be test. Leave out --validation usage: "
+            "validation is then drawn from train."
+        )
     why = np.where(public, "usage PublicTest is validation", "").astype(object)
     return np.where(public, "validation", splits).astype(object), why
 

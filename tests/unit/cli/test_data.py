@@ -223,7 +223,7 @@ def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, c
     code, out, err = run(capfd, "data", "prepare", "--add-to", "next", "--decisions", listed, "--out", "third")
     assert code == 0, err
     assert Dataset.open(workspace.datasets / "third").info.fingerprint == made.info.fingerprint
-    assert "4 decisions replayed" in out
+    assert "Decisions replayed: 4 of 4." in out
 
 
 @pytest.mark.parametrize(
