@@ -304,7 +304,7 @@ def pictures_named(dataset: Dataset, words: Sequence[str]) -> list[Picture]:
         if len(fitting) != 1:
             problem = f"names {len(fitting)} images of it, write source:path" if fitting else "is no image of it"
             raise DatasetError(
-                f"{dataset.name}: {word!r} {problem}. What several sources hold goes by one of their names."
+                f"{dataset.name}: {word!r} {problem}. A picture of several sources goes by its name in one of them."
             )
         found.append(next(iter(fitting)))
     return found

@@ -189,12 +189,12 @@ def _copies(
             elif mirror[number] > near[number]:
                 yield _Found(Reason.MIRRORED_LEAK, rows, float(mirror[number]))
             else:  # also what is linked through a third picture only
-                yield _Found(Reason.NEAR_LEAK, rows, float(near[number] or alike[number]))
+                yield _Found(Reason.NEAR_LEAK, rows, float(near[number] or alike[number] or np.nan))
         elif len(set(picture[rows])) < len(rows):
             yield _Found(Reason.EXACT, rows, 1.0)
         else:
             reason = Reason.NEAR if len(set(label[rows])) == 1 else Reason.OTHER_LABEL
-            yield _Found(reason, rows, float(alike[number]))
+            yield _Found(reason, rows, float(alike[number] or np.nan))  # none where another source links them
 
 
 def _conflicts(table: pd.DataFrame, pairs: Pairs, listed: NDArray[np.bool_]) -> Iterator[_Found]:
