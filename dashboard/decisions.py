@@ -90,6 +90,7 @@ def _decide(dataset: Dataset, pictures: Sequence[Picture], action: Action, label
         date = now()  # one act: it is undone as one
         reason = st.session_state.get(f"{key}-why", "").strip() or because
         Pending(dataset.folder).add([picture.decision(action, label, reason, date) for picture in pictures])
+        st.session_state[f"{key}-why"] = ""  # it was about these pictures
 
 
 def pending_panel(dataset: Dataset) -> None:

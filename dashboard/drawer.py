@@ -150,7 +150,7 @@ def open_if_asked(
     position = st.session_state.pop("drawer", None)
     linked = st.query_params.pop("image", "") if "image" in st.query_params else ""
     split, _, number = linked.rpartition(":")
-    if number.isdecimal() and places and (place := (split or places[0][0], int(number))) in places:
+    if number.isdecimal() and len(number) < 10 and places and (place := (split or places[0][0], int(number))) in places:
         position = places.index(place)
     if position is None or not 0 <= position < len(places):
         return

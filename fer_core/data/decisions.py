@@ -214,7 +214,7 @@ class Decided:
 def decide(table: pd.DataFrame, pairs: Pairs, decisions: Sequence[Decision]) -> Decided:
     """Finds the rows that decisions are about.
 
-    By pixels; where no image has those (another size, say), by source and path.
+    By pixels; by source and path where no decision about that source finds its pixels (another size, say).
 
     Args:
         table: Columns ``source``, ``path``, ``pixel_sha``, ``picture``.
@@ -222,6 +222,7 @@ def decide(table: pd.DataFrame, pairs: Pairs, decisions: Sequence[Decision]) -> 
         decisions: Oldest first; of several about one picture the last holds.
     """
     import numpy as np
+    import pandas as pd
 
     from fer_core.data.merge import same_picture
 
@@ -234,13 +235,22 @@ def decide(table: pd.DataFrame, pairs: Pairs, decisions: Sequence[Decision]) -> 
         by_path = dict(
             zip(zip(table["source"].tolist(), table["path"].tolist(), strict=True), picture.tolist(), strict=True)
         )
+        # Where one decision about a source finds its pixels, other pixels under a known name are another picture.
+        comparable = {decision.source for decision in decisions if decision.pixel_sha in by_sha}
         for number, decision in enumerate(decisions):
-            found = by_sha.get(decision.pixel_sha, by_path.get((decision.source, decision.path)))
+            found = by_sha.get(decision.pixel_sha)
+            if found is None and decision.source not in comparable:
+                found = by_path.get((decision.source, decision.path))
             if found is None:
                 unmatched.append(decision)
             else:
                 last[found] = number
+        held = np.zeros((pictures, table["source"].nunique()), bool)
+        held[picture, pd.factorize(table["source"])[0]] = True
         close = same_picture(pairs)
+        close = close.where(
+            np.asarray(~(held[close.a] & held[close.b]).any(axis=1))
+        )  # of one source they are two pictures
         direct = last.copy()  # what is only the same picture elsewhere follows where nothing was decided about itself
         for one, other in ((close.a, close.b), (close.b, close.a)):
             follows = (direct[one] < 0) & (direct[other] >= 0)
@@ -269,7 +279,9 @@ class Picture:
         """
         about = {"source": self.source, "path": self.path, "pixel_sha": self.pixel_sha}
         try:
-            return Decision(date=date or now(), action=action, label=label, reason=reason, **about)
+            # In one line: a lone carriage return would end the row of the CSV.
+            words = " ".join(reason.split())
+            return Decision(date=date or now(), action=action, label=label, reason=words, **about)
         except ValidationError as error:
             raise FerError(f"{error.errors()[0]['msg'].removeprefix('Value error, ').capitalize()}.") from None
 

@@ -109,7 +109,7 @@ def prepare(
         removed=assignment.ledger.changes,
         audit=found,
         findings=findings.counts(),
-        unmatched_decisions=len(decided.unmatched) if decided else 0,
+        unmatched_decisions=len({decision.pixel_sha for decision in decided.unmatched}) if decided else 0,
         copy_rule=dict(RULE),
         contaminated=any(leaked.values()),
         leaked=leaked,

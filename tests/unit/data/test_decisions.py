@@ -128,13 +128,13 @@ def test_pending_decisions_are_kept_in_order_and_undone_together(source, place):
     pending = Pending(dataset.folder)
     one, *others = first(dataset, "train", 3)
     assert pending.undo() == []
-    pending.add([one.decision(Action.RELABEL, "sad", reason='mouth, "down"\nand = so on')])
+    pending.add([one.decision(Action.RELABEL, "sad", reason='mouth, "down"\r and = so on')])
     together = now()
     pending.add([picture.decision(Action.DROP, date=together) for picture in others])
     assert [decision.action for decision in read_decisions(pending.file)] == ["relabel", "drop", "drop"]
     assert [decision.path for decision in pending.undo()] == [picture.path for picture in others]
     (left,) = pending.read()
-    assert (left.label, left.reason) == ("sad", 'mouth, "down"\nand = so on')
+    assert (left.label, left.reason) == ("sad", 'mouth, "down" and = so on')
     pending.undo()
     assert not pending.file.exists()
 
@@ -215,3 +215,23 @@ def test_fer2013s_own_usage_can_be_the_split(tmp_path, place):
     folder = str(make_zip(tmp_path / "none.zip", class_folders(train=2, test=1)))
     with pytest.raises(SourceError, match="no image of usage PublicTest"):
         prepare([folder], place / "none", PrepareConfig(validation=Validation.USAGE))
+
+
+def test_a_decision_holds_for_no_other_picture_of_its_source(tmp_path, place):
+    from fer_core.data.decode import encode_png
+
+    from .pictures import face
+
+    files = class_folders(train=8, test=4)
+    files["train/sad/twin.png"] = encode_png(face(3, "sad") + 1)  # nearly, not quite, train/sad/003.png
+    source = str(make_zip(tmp_path / "faces.zip", files))
+    config = {"policy": Policy.AS_PUBLISHED, "val_fraction": 0.01}
+    base = prepare([source], place / "base", PrepareConfig(**config))
+    (twin,) = pictures_named(base, ["train/sad/twin.png"])
+    made = decided(source, place, "made", [twin.decision(Action.DROP)], **config)
+    assert where(base).keys() - where(made).keys() == {twin.path}
+    # Another picture under a name that was decided about is not what was meant.
+    other = Picture(twin.source, "train/happy/000.png", "0" * 64)
+    again = decided(source, place, "again", [twin.decision(Action.DROP), other.decision(Action.DROP)], **config)
+    assert where(again) == where(made)
+    assert again.info.unmatched_decisions == 1
