@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import caching
 from dashboard.components import errors_shown, plain
+from dashboard.decisions import pending_panel
 from dashboard.drawer import Places, contact_sheet, open_if_asked
 from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.emotions import EMOTIONS
@@ -71,7 +72,8 @@ def comparison(dataset: Dataset) -> None:
         places = Places(rows)
         words = rows["words"].tolist()
         contact_sheet(holder, places, lambda at: words[at], key=f"other-{name}-{kind}")
-        open_if_asked(holder, places)
+        open_if_asked(holder, places, decides=holder is dataset)  # the other one's decisions are not on this page
+        pending_panel(dataset)
 
 
 def _originals(dataset: Dataset) -> pd.DataFrame:

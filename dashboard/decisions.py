@@ -14,6 +14,7 @@ from dashboard.components import errors_kept, errors_shown, page_link, plain, sh
 from dashboard.prepare_form import free_name, launch_dataset_job
 from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Action, Decision, Pending, Picture, decisions_csv, now
+from fer_core.data.findings import Reason
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.workspace import Workspace
@@ -62,7 +63,9 @@ def decide_about(dataset: Dataset, pictures: Sequence[Picture], key: str, becaus
         told = Counter(in_words(decision) for decision in made.values())
         words = ", ".join(f"{word} ({n:,})" if len(shas) > 1 else word for word, n in told.items())
         st.badge(f"Decided: {words}", icon=":material/gavel:", color="blue")
-    actions = [action for action in _WORDS if action is not Action.MERGE or len(pictures) > 1]
+    # Merging settles no dispute about the label: what stays would leave train all the same.
+    merges = len(pictures) > 1 and not because.endswith(Reason.CONFLICT)
+    actions = [action for action in _WORDS if action is not Action.MERGE or merges]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for action in actions:
             st.button(
@@ -127,9 +130,10 @@ def pending_panel(dataset: Dataset) -> None:
         last = decisions[-1]
         st.caption(plain(f"Last: {in_words(last)} · {last.path}{f' · {last.reason}' if last.reason else ''}"))
     if start:
-        arguments = ["data", "prepare", "--add-to", str(dataset.folder)]
-        arguments += ["--decisions", str(Pending(dataset.folder).file)]
-        launch_dataset_job("prepare", name, arguments, "decided_name")
+        with errors_shown():
+            arguments = ["data", "prepare", "--add-to", str(dataset.folder)]
+            arguments += ["--decisions", str(Pending(dataset.folder).frozen())]
+            launch_dataset_job("prepare", name, arguments, "decided_name")
 
 
 def _made_with(dataset: Dataset, decisions: Sequence[Decision]) -> str | None:

@@ -138,6 +138,8 @@ def open_if_asked(
     places: Sequence[Place],
     predictions: pd.DataFrame | None = None,
     link: tuple[str, Mapping[str, str]] | None = None,
+    *,
+    decides: bool = True,
 ) -> None:
     """Opens the drawer once if a picture was clicked, typed or linked to; the next rerun leaves it closed.
 
@@ -146,6 +148,7 @@ def open_if_asked(
         places: Where in it, in the order of "previous" and "next".
         predictions: What a model says of every row of the split, where they are all of one.
         link: Page and query of a link with the same choices.
+        decides: Whether something can be decided about the pictures there.
     """
     position = st.session_state.pop("drawer", None)
     linked = st.query_params.pop("image", "") if "image" in st.query_params else ""
@@ -171,7 +174,7 @@ def open_if_asked(
             )
             st.caption(f"{at + 1:,} of {len(places):,}")
         with errors_shown():
-            _story(dataset, places[at], predictions, link)
+            _story(dataset, places[at], predictions, link, decides=decides)
 
     drawer()
 
@@ -185,6 +188,8 @@ def _story(
     place: Place,
     predictions: pd.DataFrame | None,
     link: tuple[str, Mapping[str, str]] | None,
+    *,
+    decides: bool,
 ) -> None:
     split, row = place
     images = caching.images(dataset)
@@ -210,7 +215,7 @@ def _story(
     st.caption(plain(f"{about['path']} · {about['source']} · {told} · row {row:,}"))
     if isinstance(about["parent_id"], str):
         st.caption("Decisions are made about its original.")
-    else:
+    elif decides:
         decide_about(dataset, [Picture(about["source"], about["path"], about["pixel_sha"])], key="drawer")
     _copies(dataset, images, about, picture)
     _family(dataset, images, about)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ALL: Final = "All reasons"
+_FILTERS: Final = ("findings_reason", "findings_here")
 _SHOWN: Final = 12
 _HEIGHT: Final = 280
 
@@ -50,7 +51,7 @@ def _show(dataset: Dataset) -> None:
         width="stretch",
         on_select="rerun",
         selection_mode="single-row",
-        key=f"findings-table-{st.session_state.get('findings_reason', _ALL)}",
+        key="-".join(("findings", dataset.name, *(str(st.session_state.get(key)) for key in _FILTERS))),
         column_config={
             "reason": st.column_config.TextColumn("Finding"),
             "n": st.column_config.NumberColumn("Images", format="localized"),

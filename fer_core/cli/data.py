@@ -111,7 +111,7 @@ def prepare_command(
 ) -> None:
     """Turn sources into one dataset: read, merge, audit, split."""
     from fer_core.data.dataset import Dataset, check_free
-    from fer_core.data.decisions import read_decisions
+    from fer_core.data.decisions import PENDING, Pending, read_decisions
     from fer_core.data.prepare import prepare
 
     started = time.monotonic()
@@ -132,6 +132,8 @@ def prepare_command(
         labels=_labels(map_file, label or []),
         balance=BalanceConfig(recipe=default_recipe(policy), seed=seed) if balance_too else None,
     )
+    if decisions and detach and decisions.name == PENDING:
+        decisions = Pending(expand(str(decisions)).absolute().parent).frozen()
     argv = ["data", "prepare", *found, "--out", str(folder)]
     if add_to:
         base = Dataset.open(space.dataset(add_to))

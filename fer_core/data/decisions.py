@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import hashlib
 import io
 import os
 import re
@@ -160,6 +161,19 @@ class Pending:
         with self._alone():
             self._write([*self.read(), *decisions])
 
+    def frozen(self) -> Path:
+        """A copy beside it, named by its content: for a job that reads it later, whatever is decided meanwhile.
+
+        Raises:
+            FerError: The folder cannot be written, or the file is damaged.
+        """
+        with self._alone():
+            text = decisions_csv(self.read())
+            copy = self.folder / f"decisions-{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
+            if not copy.exists():
+                self._write_text(copy, text)
+            return copy
+
     def undo(self) -> list[Decision]:
         """Takes back the last decision, with those that were made together with it, and returns them.
 
@@ -178,9 +192,12 @@ class Pending:
         if not decisions:
             self.file.unlink(missing_ok=True)
             return
+        self._write_text(self.file, decisions_csv(decisions))
+
+    def _write_text(self, file: Path, text: str) -> None:
         partial = self.file.with_name(f".{PENDING}")
-        partial.write_text(decisions_csv(decisions), encoding="utf-8")
-        partial.replace(self.file)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

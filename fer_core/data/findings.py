@@ -170,8 +170,8 @@ def _copies(
     photo_of = np.zeros(int(picture.max()) + 1, np.int64)  # of each picture
     photo_of[picture] = photo
     trained, judged = np.zeros(len(photo_of), bool), np.zeros(len(photo_of), bool)
-    trained[picture[splits == "train"]] = True
-    judged[picture[np.isin(splits, SPLITS[1:])]] = True
+    trained[picture[listed & (splits == "train")]] = True
+    judged[picture[listed & np.isin(splits, SPLITS[1:])]] = True
     exact = np.zeros(len(photo_of), bool)  # of each photograph, as all below
     exact[photo_of[trained & judged]] = True
     across = (trained[pairs.a] & judged[pairs.b]) | (judged[pairs.a] & trained[pairs.b])

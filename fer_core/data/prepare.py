@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fer_core.data.audit import audit
 from fer_core.data.balance import balanced
-from fer_core.data.config import Policy, PrepareConfig
+from fer_core.data.config import Policy, PrepareConfig, Validation
 from fer_core.data.copies import RULE, Pairs
 from fer_core.data.dataset import (
     Attached,
@@ -94,7 +94,7 @@ def prepare(
     lazy = {split: _rows(table, np.flatnonzero(assignment.final == split), fetch) for split in SPLITS}
     leaked = leaks({split: rows.table for split, rows in lazy.items()})
     findings = find(
-        decided_table, material.pairs, _judged(material.table, assignment), primary, found.reexports,
+        decided_table, material.pairs, _judged(material.table, assignment, config.validation), primary, found.reexports,
         assignment.ledger.counts[next(reversed(assignment.ledger.counts))],
     )  # fmt: skip
     info = DatasetInfo(
@@ -155,11 +155,14 @@ def _rows(table: pd.DataFrame, rows: NDArray[np.int64], fetch: Fetch) -> LazyRow
     return LazyRows(table.iloc[rows].reset_index(drop=True), lambda wanted: fetch(rows[np.asarray(wanted)]))
 
 
-def _judged(table: pd.DataFrame, assignment: Assignment) -> NDArray[np.object_]:
+def _judged(table: pd.DataFrame, assignment: Assignment, validation: Validation) -> NDArray[np.object_]:
     """The split by which each row is judged: the drawn one; what merging left out goes with its photograph."""
     photo = table["photo"].to_numpy()
     validated = np.isin(photo, photo[assignment.drawn == "validation"])
-    merged = np.where(validated & (table["published"] == "train").to_numpy(), "validation", table["published"])
+    moved = (table["published"] == "train").to_numpy()
+    if validation is Validation.USAGE:
+        moved = moved | (table["usage"] == "PublicTest").to_numpy()
+    merged = np.where(validated & moved, "validation", table["published"])
     return np.where(assignment.drawn == GONE, merged, assignment.drawn).astype(object)
 
 

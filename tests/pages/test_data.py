@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dashboard import caching
 from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import LEFT_OUT, Dataset
-from fer_core.data.decisions import Action, Pending, pictures_named
+from fer_core.data.decisions import Action, Pending, pictures_named, read_decisions
 from fer_core.data.prepare import prepare
 from fer_core.emotions import INDEX
 
@@ -47,9 +49,11 @@ def test_a_finding_is_decided_about_undone_and_made_into_a_dataset(dataset, monk
     button(app, "Keep").click().run()
     button(app, "Create dataset with 1 decision").click().run()
     assert not app.exception
-    pending = str(Pending(dataset.folder).file)
-    arguments = ["data", "prepare", "--add-to", str(dataset.folder), "--decisions", pending, "--out"]
+    frozen = str(Pending(dataset.folder).frozen())  # what is decided meanwhile does not change what was asked for
+    arguments = ["data", "prepare", "--add-to", str(dataset.folder), "--decisions", frozen, "--out"]
     assert started[0][2][:-1] == arguments
+    Pending(dataset.folder).undo()
+    assert [decision.action for decision in read_decisions(Path(frozen))] == [Action.KEEP]
     assert started[0][2][-1].endswith("faces-decided")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fer_core.data.audit import audit_sources
+from fer_core.data.config import PrepareConfig, Validation
 from fer_core.data.dataset import LEFT_OUT, SPLITS
 from fer_core.data.decode import encode_png
 from fer_core.data.findings import ADVICE, Reason, write_findings
@@ -15,7 +16,7 @@ from fer_core.data.prepare import prepare
 from fer_core.data.quality import measure
 from fer_core.emotions import EMOTIONS
 
-from .pictures import black, class_folders, face, jpeg, make_zip, png
+from .pictures import black, class_folders, face, jpeg, make_csv, make_zip, pixels, png
 
 
 def dim(image):
@@ -151,3 +152,27 @@ def test_every_class_has_a_name_in_the_findings(demo, place):
     assert table is not None
     labels = {image["label"] for group in table["images"].to_pylist() for image in group}
     assert labels <= set(EMOTIONS)
+
+
+def test_a_near_copy_stays_one_whatever_split_another_source_repeats_it_in(tmp_path):
+    one, other = face(5), (face(5) * 0.8 + 25).astype(np.uint8)
+    fer = class_folders(train=2, test=2) | {"train/happy/a.png": encode_png(one), "test/happy/b.png": encode_png(other)}
+    first = str(make_zip(tmp_path / "fer2013.zip", fer))
+    second = str(make_zip(tmp_path / "edf.zip", {"test/happy/c.png": encode_png(one)}))
+    found = audit_sources([first, second], (48, 48), 1)
+    assert paths(found, Reason.NEAR_LEAK) == [["happy/a.png", "happy/b.png"]]
+    assert paths(found, Reason.EXACT_LEAK) == []
+
+
+def test_with_fer2013s_usage_its_repeats_are_judged_as_validation(tmp_path, place):
+    rows = [
+        f"{label},{pixels(1000 * part + label, emotion)},{usage}"
+        for label, emotion in enumerate(EMOTIONS)
+        for part, usage in enumerate(("Training", "PublicTest", "PrivateTest"))
+    ]
+    csv_file = make_csv(tmp_path / "fer2013.csv", [*rows, rows[1]])  # a PublicTest picture twice
+    dataset = prepare([str(csv_file)], place / "usage", PrepareConfig(validation=Validation.USAGE))
+    table = dataset.findings()
+    assert table is not None
+    splits = dict(zip(table["reason"].to_pylist(), table["splits"].to_pylist(), strict=True))
+    assert splits["exact copies"] == "validation"
