@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.measure import ROOT
+from benchmarks.watched import WatchedServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -56,20 +60,44 @@ def answer(page: Page, click: Callable[[], Any], condition: str, shown: str) -> 
     return taken
 
 
-def chromium() -> str:
-    """Where Chromium is.
+@contextlib.contextmanager
+def app_and_minimal(scratch: Path, query: str, height: int) -> Iterator[tuple[Page, Page]]:
+    """Pages in Chromium: one of the dashboard, on the workspace in ``scratch``, and the app that it is compared with.
+
+    Args:
+        scratch: A folder.
+        query: Which page, with its choices.
+        height: Of the dashboard's window, in pixels.
 
     Raises:
-        SystemExit: It is missing.
+        SystemExit: Chromium is missing.
     """
+    from playwright.sync_api import sync_playwright
+
+    path = _chromium()
+    with (
+        sync_playwright() as playwright,
+        WatchedServer(ROOT / "dashboard" / "app.py", scratch) as server,
+        WatchedServer(_minimal_app(scratch / "other"), scratch / "other") as other,
+    ):
+        server.wait()
+        other.wait()
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        page, bare = (browser.new_page(viewport={"width": 1366, "height": height}) for _ in range(2))
+        bare.goto(other.url)
+        page.goto(f"{server.url}/{query}")
+        yield page, bare
+        browser.close()
+
+
+def _chromium() -> str:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         raise SystemExit("Chromium is missing: install it, then run this again.")
     return found
 
 
-def minimal_app(folder: Path) -> Path:
-    """Writes the app that everything is compared with."""
+def _minimal_app(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / "minimal.py"
     script.write_text(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.answers import MINIMAL, answer, chromium, drawer, minimal_app, sheet
-from benchmarks.measure import ROOT, Figure, Summary, arguments, machine, note, ratios, report
-from benchmarks.watched import WatchedServer
+from benchmarks.answers import MINIMAL, answer, app_and_minimal, drawer, sheet
+from benchmarks.measure import Figure, Summary, arguments, machine, note, ratios, report
 
 N = 7178
 """Images of FER2013's whole test set."""
@@ -23,24 +22,11 @@ def main() -> None:
     options = arguments(__doc__, data=unused, repeats=12).parse_args()
     on = machine()
 
-    from playwright.sync_api import sync_playwright
-
-    browser_path = chromium()
     times: dict[str, list[float]] = {name: [] for name in ("cell", "picker", "picture", "next", "view", "minimal")}
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         model, dataset = _predictions(scratch / "workspace")
-        script = minimal_app(scratch / "other")
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
-        with (
-            WatchedServer(ROOT / "dashboard" / "app.py", scratch) as server,
-            WatchedServer(script, scratch / "other") as other,
-        ):
-            server.wait()
-            other.wait()
-            page, bare = (browser.new_page(viewport={"width": 1366, "height": 1050}) for _ in range(2))
-            bare.goto(other.url)
-            page.goto(f"{server.url}/evaluate?model={model}&dataset={dataset}&split=test")
+        with app_and_minimal(scratch, f"evaluate?model={model}&dataset={dataset}&split=test", 1050) as (page, bare):
             page.locator(".js-plotly-plot").nth(1).wait_for(timeout=60_000)
             page.wait_for_timeout(1000)
             for repeat in range(options.repeats):
@@ -72,7 +58,6 @@ def main() -> None:
                 times["minimal"].append(
                     answer(bare, more.click, f"document.body.innerText.includes('pressed {repeat + 1}')", SHEET)
                 )
-        browser.close()
     minimal = times.pop("minimal")
     words = {
         "cell": "click on a cell to its faces",

@@ -7,9 +7,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import inputs
-from benchmarks.answers import MINIMAL, answer, chromium, drawer, minimal_app, sheet
-from benchmarks.measure import ROOT, Figure, Summary, arguments, machine, note, ratios, report, run_child
-from benchmarks.watched import WatchedServer
+from benchmarks.answers import MINIMAL, answer, app_and_minimal, drawer, sheet
+from benchmarks.measure import Figure, Summary, arguments, machine, note, ratios, report, run_child
 
 PER_CLASS = 8572
 """Training images of each of the seven classes: 60,004 with their augmented children."""
@@ -25,26 +24,13 @@ def main() -> None:
     options = arguments(__doc__, data=inputs.DATASET_HELP, repeats=8).parse_args()
     on = machine()
 
-    from playwright.sync_api import sync_playwright
-
     from fer_core.emotions import EMOTIONS
 
-    browser_path = chromium()
     times: dict[str, list[float]] = {name: [] for name in ("class", "split", "page", "picture", "minimal")}
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         count = _many(options.data, scratch)
-        script = minimal_app(scratch / "other")
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
-        with (
-            WatchedServer(ROOT / "dashboard" / "app.py", scratch) as server,
-            WatchedServer(script, scratch / "other") as other,
-        ):
-            server.wait()
-            other.wait()
-            page, bare = (browser.new_page(viewport={"width": 1366, "height": 1200}) for _ in range(2))
-            bare.goto(other.url)
-            page.goto(f"{server.url}/data?dataset=many&view=Images")
+        with app_and_minimal(scratch, "data?dataset=many&view=Images", 1200) as (page, bare):
             page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
             page.wait_for_timeout(1500)
 
@@ -70,7 +56,6 @@ def main() -> None:
                 more = bare.get_by_role("button", name="More")
                 pressed = f"document.body.innerText.includes('pressed {repeat + 1}')"
                 times["minimal"].append(answer(bare, more.click, pressed, SHEET))
-        browser.close()
     minimal = times.pop("minimal")
     words = {
         "class": "choice of a class to its pictures",

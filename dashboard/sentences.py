@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 from fer_core.data.balance import ClassPlan
@@ -69,10 +68,9 @@ def data_finding(info: DatasetInfo) -> str:
 
 def decisions_finding(info: DatasetInfo) -> str:
     """How many decisions a dataset was made with, and what they did; empty where there are none."""
-    decisions = info.config.get("decisions") or []
-    if not decisions:
+    actions = info.decided()
+    if not actions:
         return ""
-    actions = Counter(decision["action"] for decision in {d["pixel_sha"]: d for d in decisions}.values())
     told = ", ".join(f"{n:,} {action}" for action, n in actions.items())
     missed = info.unmatched_decisions
     lost = f" {missed:,} of them {'is' if missed == 1 else 'are'} about pictures that are not here." if missed else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -73,14 +72,13 @@ def _steps(info: DatasetInfo) -> str:
 
 
 def _decisions(info: DatasetInfo) -> str:
-    decisions = {decision["pixel_sha"]: decision for decision in info.config.get("decisions") or []}
-    if not decisions:
+    actions = info.decided()
+    if not actions:
         return ""
-    actions = Counter(decision["action"] for decision in decisions.values())
     told = ", ".join(f"{n:,} {action}" for action, n in actions.items())
     missed = f" {info.unmatched_decisions:,} are about pictures that are not here." if info.unmatched_decisions else ""
     return (
-        f"## Decisions\n\n{len(decisions):,} about single pictures: {told}.{missed} "
+        f"## Decisions\n\n{actions.total():,} about single pictures: {told}.{missed} "
         "`dataset.json` lists them with date and reason.\n"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -168,6 +169,11 @@ class DatasetInfo(BaseModel):
     def final(self) -> Counts:
         """Counts after the last step: what the dataset holds."""
         return self.counts[next(reversed(self.counts))]
+
+    def decided(self) -> Counter[str]:
+        """How many pictures something was decided about, by action; the last decision about each counts."""
+        last = {decision["pixel_sha"]: decision["action"] for decision in self.config.get("decisions") or []}
+        return Counter(last.values())
 
     @property
     def trainable(self) -> bool:
