@@ -32,12 +32,18 @@ _BAD_YAML: Final = (yaml.YAMLError, ValueError, LookupError, AttributeError, Rec
 """What PyYAML raises on bad text: it lets through the errors of its own code, such as of an impossible date."""
 
 
+_RESIDUAL: Final = ("compact", "wide", "resnet18")
+
+FROM_SCRATCH: Final = (*_RESIDUAL, "vgg")
+"""Networks of ours for pictures at native size: there are no weights to begin with."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
 
 class AugmentationConfig(_Section):
-    """Random changes to each training image, drawn anew every epoch and applied as one affine map."""
+    """Random changes to each training image, drawn anew every epoch: one affine map, then its light, then a hole."""
 
     flip: bool = Field(True, title="Flip", description="Mirror half of the images left to right.")
     rotate: float = Field(
@@ -60,11 +66,33 @@ class AugmentationConfig(_Section):
         title="Shift (pixels)",
         description="Move by up to this many pixels in each direction.",
     )
+    brightness: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        title="Brightness",
+        description="Brighten or darken by up to this share of the full range.",
+    )
+    contrast: float = Field(
+        0.0, ge=0, lt=1, title="Contrast", description="Raise or lower contrast by up to this share."
+    )
+    erase: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        title="Erase",
+        description="Share of the images in which a rectangle, 2 to 20 % of the area, is filled with noise.",
+    )
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing is moved."""
+        return not (self.flip or self.rotate or self.shift) and self.scale_min == self.scale_max == 1
 
     @property
     def off(self) -> bool:
         """Whether every image stays as it is stored."""
-        return not (self.flip or self.rotate or self.shift) and self.scale_min == self.scale_max == 1
+        return self.still and not (self.brightness or self.contrast or self.erase)
 
 
 NO_AUGMENTATION: Final = AugmentationConfig(flip=False, rotate=0, scale_min=1, scale_max=1, shift=0)
@@ -193,6 +221,27 @@ class PhaseConfig(_Section):
         title="Mixup",
         description="Blends pairs of images and of their labels; the strength of Beta(a, a), 0 for none.",
     )
+    teachers: str = Field(
+        "",
+        title="Teachers",
+        description="Finished runs, with commas between, whose mean answer this phase learns beside the labels "
+        "(distillation); empty for none.",
+    )
+    teacher_share: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        title="Share of the teachers",
+        description="How much of each target is what the teachers say; the rest is the label.",
+    )
+    teacher_views: int = Field(
+        16,
+        ge=1,
+        le=1000,
+        title="Views for the teachers",
+        description="How many differently moved copies of the training images the teachers look at; epochs go through "
+        "them in turn.",
+    )
     ema: float = Field(
         0.0,
         ge=0,
@@ -236,9 +285,16 @@ class PhaseConfig(_Section):
     def _check_decay(self) -> PhaseConfig:
         if self.optimizer == "adam" and self.weight_decay:
             raise ValueError("have weight_decay 0 with the optimizer adam: adamw is the one that decays")
+        if self.teachers and self.trainable == "head":
+            raise ValueError("have teachers only where the whole network or its top layers learn")
         if self.decay_raise > 1 and (self.schedule != "plateau" or not self.weight_decay):
             raise ValueError("have decay_raise 1 unless the schedule is plateau and there is weight decay to raise")
         return self
+
+    @property
+    def teacher_names(self) -> list[str]:
+        """The runs that teach, in order."""
+        return [name for name in (part.strip() for part in self.teachers.split(",")) if name]
 
     @property
     def given_class_weights(self) -> list[float] | None:
@@ -309,7 +365,7 @@ class RunConfig(_Section):
         "", title="Published", description="What accuracy its source states, and that we have not measured it."
     )
     made_for_gpu: bool = Field(False, title="Made for a GPU", description="Whether a processor alone takes very long.")
-    architecture: Literal["compact", "resnet50v2", "resnet50", "efficientnetv2b0"] = Field(
+    architecture: Literal["compact", "wide", "vgg", "resnet18", "resnet50v2", "resnet50", "efficientnetv2b0"] = Field(
         "compact", title="Network", description="The network that is trained, without its head."
     )
     weights: str = Field(
@@ -337,7 +393,8 @@ class RunConfig(_Section):
         ge=0,
         le=256,
         title="Attention in blocks",
-        description="Squeeze-excitation in every block of the compact network, narrowed by this factor; 0 for none.",
+        description="Squeeze-excitation in every block of the compact, wide and ResNet18 networks, narrowed by this "
+        "factor; 0 for none.",
     )
     head: str = Field(
         "dropout 0.3",
@@ -418,10 +475,12 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _check_network(self) -> RunConfig:
-        if self.architecture == "compact" and self.weights == "imagenet":
-            raise ValueError("have weights none: there are no ImageNet weights of the compact network")
-        if self.attention and self.architecture != "compact":
-            raise ValueError("have attention 0: only the compact network's blocks take it; write it in head instead")
+        if self.architecture in FROM_SCRATCH and self.weights == "imagenet":
+            raise ValueError(f"have weights none: there are no ImageNet weights of the {self.architecture} network")
+        if self.attention and self.architecture not in _RESIDUAL:
+            raise ValueError(
+                f"have attention 0: only the blocks of {', '.join(_RESIDUAL)} take it; write it in head instead"
+            )
         return self
 
     @property

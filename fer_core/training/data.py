@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, NamedTuple, Protocol
 
 import cv2
 import keras
@@ -14,6 +15,40 @@ from fer_core.data.class_weights import inverse_class_weights
 from fer_core.emotions import EMOTIONS
 from fer_core.preprocessing import Pixels
 from fer_core.training.config import AugmentationConfig, PhaseConfig
+
+_AHEAD: Final = 2
+"""Batches that are made while the device computes."""
+
+
+class Moves(NamedTuple):
+    """How each of N images is moved: by one affine map.
+
+    Attributes:
+        flips: Whether it is mirrored left to right, bool ``[N]``.
+        angles: Degrees that it is turned by, ``[N]``.
+        scales: What its size is multiplied by, ``[N]``.
+        shifts: Pixels to the right and down, ``[N, 2]``.
+    """
+
+    flips: NDArray[np.bool_]
+    angles: NDArray[np.float64]
+    scales: NDArray[np.float64]
+    shifts: NDArray[np.float64]
+
+    def of(self, rows: NDArray[np.int64]) -> Moves:
+        """Those of some of the images."""
+        return Moves(self.flips[rows], self.angles[rows], self.scales[rows], self.shifts[rows])
+
+
+class Lessons(Protocol):
+    """What teachers say of each training image, in several views of it (see ``fer_core.training.distillation``)."""
+
+    @property
+    def share(self) -> float:
+        """Of a target that is the teachers'; the rest is the label."""
+
+    def view(self, epoch: int) -> tuple[Moves, NDArray[np.floating[Any]]]:
+        """How the images are moved in an epoch, and what the teachers say of them then, ``[N, 7]``."""
 
 
 class TrainingBatches(keras.utils.PyDataset):
@@ -26,6 +61,7 @@ class TrainingBatches(keras.utils.PyDataset):
         images: uint8 ``[N, H, W, C]``, not copied; or what a frozen backbone says of them, float32 ``[N, F]``.
         labels: int ``[N]``.
         phase: Batch size (the last batch of an epoch holds what is left), augmentation, mixup, class weights.
+        lessons: What teachers say, where the phase has some; an epoch's moves are then those that they looked at.
         index: Of the phase in the run.
         seed: Of the run.
         devices: How many share a batch, whose size is a multiple of them; an epoch's last batch leaves out what they
@@ -41,6 +77,7 @@ class TrainingBatches(keras.utils.PyDataset):
         *,
         index: int,
         seed: int,
+        lessons: Lessons | None = None,
         devices: int = 1,
         process: tuple[int, int] = (0, 1),
     ) -> None:
@@ -54,6 +91,8 @@ class TrainingBatches(keras.utils.PyDataset):
         self._augmentation = phase.augmentation
         self._mixup = phase.mixup
         self._seed = (seed, index)
+        self._lessons = lessons
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self.epoch = 0
 
     @property
@@ -65,6 +104,8 @@ class TrainingBatches(keras.utils.PyDataset):
     def epoch(self, epoch: int) -> None:
         self._epoch = epoch
         self._order = np.random.default_rng((*self._seed, epoch)).permutation(len(self._images))
+        self._view = self._lessons.view(epoch) if self._lessons else None
+        self._coming: dict[int, Future[tuple[NDArray[np.generic], ...]]] = {}
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -77,9 +118,22 @@ class TrainingBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[NDArray[np.generic], ...]:
         """Images, uint8 ``[B, H, W, C]``; labels, float32 ``[B, 7]``, one-hot or blended; with class weights what
         each image counts, float32 ``[B]``. Of several processes, this one's part of the batch."""
+        made = self._coming.pop(index, None)
+        for later in range(index + 1, min(index + 1 + _AHEAD, len(self))):
+            if later not in self._coming:
+                self._coming[later] = self._ahead.submit(self._make, later)
+        return made.result() if made else self._make(index)
+
+    def _make(self, index: int) -> tuple[NDArray[np.generic], ...]:
         rows = self._order[index * self._batch_size :][: self.size_of(index)]
         rng = np.random.default_rng((*self._seed, self._epoch, index))
-        images, targets = augment(self._images[rows], self._augmentation, rng), self._targets[rows]
+        images, targets = self._images[rows], self._targets[rows]
+        if self._lessons and self._view:
+            moves, answers = self._view
+            images = retouch(move(images, moves.of(rows)), self._augmentation, rng)
+            targets += self._lessons.share * (answers[rows].astype(np.float32) - targets)
+        else:
+            images = augment(images, self._augmentation, rng)
         if self._mixup:
             images, targets = mix(images, targets, self._mixup, rng)
         batch = (images, targets) if self._class_weights is None else (images, targets, targets @ self._class_weights)
@@ -120,7 +174,7 @@ def mix(
 
 
 def augment(images: Pixels, config: AugmentationConfig, rng: np.random.Generator) -> Pixels:
-    """Flips, turns, scales and shifts every image by one affine map of its own; edges are mirrored outward.
+    """Moves every image by one affine map of its own, and changes its light, as the settings say.
 
     Args:
         images: uint8 ``[N, H, W, C]``.
@@ -130,21 +184,82 @@ def augment(images: Pixels, config: AugmentationConfig, rng: np.random.Generator
     Returns:
         New images of the same shape; the same ones where nothing is to be changed.
     """
-    if config.off:
-        return images
-    n, height, width, _ = images.shape
-    flips = rng.random((n,)) < (0.5 if config.flip else 0)
-    angles = rng.uniform(-config.rotate, config.rotate, (n,))
-    scales = rng.uniform(config.scale_min, config.scale_max, (n,))
-    shifts = rng.uniform(-config.shift, config.shift, (n, 2))
-    mirror = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
-    centre = ((width - 1) / 2, (height - 1) / 2)
+    if not config.still:
+        images = move(images, draw_moves(len(images), config, rng))
+    return retouch(images, config, rng)
+
+
+def draw_moves(n: int, config: AugmentationConfig, rng: np.random.Generator) -> Moves:
+    """How each of ``n`` images is moved, drawn evenly up to what the settings allow."""
+    return Moves(
+        flips=rng.random((n,)) < (0.5 if config.flip else 0),
+        angles=rng.uniform(-config.rotate, config.rotate, (n,)),
+        scales=rng.uniform(config.scale_min, config.scale_max, (n,)),
+        shifts=rng.uniform(-config.shift, config.shift, (n, 2)),
+    )
+
+
+def move(images: Pixels, moves: Moves) -> Pixels:
+    """Flips, turns, scales and shifts every image about its middle; edges are mirrored outward.
+
+    Args:
+        images: uint8 ``[N, H, W, C]``.
+        moves: One for each.
+    """
+    _, height, width, _ = images.shape
     changed = np.empty_like(images)
-    for i in range(n):
-        affine = cv2.getRotationMatrix2D(centre, float(angles[i]), float(scales[i]))
-        if flips[i]:
-            affine = affine @ mirror
-        affine[:, 2] += shifts[i]
-        moved = cv2.warpAffine(images[i], affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-        changed[i] = moved.reshape(images[i].shape)  # OpenCV drops a single channel's axis
+    for image, affine, out in zip(images, _affine_maps(moves, height, width), changed, strict=True):
+        moved = cv2.warpAffine(image, affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        out[:] = moved.reshape(out.shape)  # OpenCV drops a single channel's axis
     return changed
+
+
+def _affine_maps(moves: Moves, height: int, width: int) -> NDArray[np.float64]:
+    """From a pixel's place to its new one, ``[N, 2, 3]``: ``cv2.getRotationMatrix2D`` of a mirrored image, shifted."""
+    x, y = (width - 1) / 2, (height - 1) / 2
+    radians = np.radians(moves.angles)
+    cosine, sine = moves.scales * np.cos(radians), moves.scales * np.sin(radians)
+    side = np.where(moves.flips, -1.0, 1.0)
+    maps = np.empty((len(radians), 2, 3))
+    maps[:, 0, 0], maps[:, 0, 1] = side * cosine, sine
+    maps[:, 1, 0], maps[:, 1, 1] = side * -sine, cosine
+    # The middle stays where it is.
+    maps[:, 0, 2] = x - side * cosine * x - sine * y
+    maps[:, 1, 2] = y + side * sine * x - cosine * y
+    maps[:, :, 2] += moves.shifts
+    return maps
+
+
+def retouch(images: Pixels, config: AugmentationConfig, rng: np.random.Generator) -> Pixels:
+    """Changes brightness and contrast of every image, then fills a rectangle in some with noise.
+
+    The rectangle (random erasing: Zhong et al. 2020, arXiv:1708.04896) has 2 to 20 % of the area and is at most three
+    times as long as wide.
+
+    Args:
+        images: uint8 ``[N, H, W, C]``; not changed.
+        config: The largest changes, and in how many images something is erased.
+        rng: Where they are drawn from.
+    """
+    n, height, width, channels = images.shape
+    if config.brightness or config.contrast:
+        factors = rng.uniform(1 - config.contrast, 1 + config.contrast, (n, 1, 1, 1)).astype(np.float32)
+        offsets = 255 * rng.uniform(-config.brightness, config.brightness, (n, 1, 1, 1)).astype(np.float32)
+        means = images.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
+        lit = factors * (images - means) + (means + offsets)
+        images = np.rint(np.clip(lit, 0, 255)).astype(np.uint8)
+    if config.erase:
+        images = images.copy()
+        for i in np.flatnonzero(rng.random(n) < config.erase):
+            top, left, rows, columns = _rectangle(height, width, rng)
+            noise = rng.integers(0, 256, (rows, columns, channels))
+            images[i, top : top + rows, left : left + columns] = noise
+    return images
+
+
+def _rectangle(height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a place to erase."""
+    area = rng.uniform(0.02, 0.2) * height * width
+    ratio = math.exp(rng.uniform(-math.log(3), math.log(3)))
+    rows, columns = (min(size, max(1, round(math.sqrt(area * r)))) for size, r in ((height, ratio), (width, 1 / ratio)))
+    return int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1)), rows, columns

@@ -22,7 +22,7 @@ from fer_core.jobs.store import write_atomically
 from fer_core.jobs.worker import Worker
 from fer_core.models.architectures import build, load_weights, set_trainable
 from fer_core.models.export import as_float32
-from fer_core.training import backend, checkpoints, features, predict
+from fer_core.training import backend, checkpoints, distillation, features, predict
 from fer_core.training.callbacks.best import Best
 from fer_core.training.callbacks.checkpoint import Checkpoint
 from fer_core.training.callbacks.early_stopping import EarlyStopping
@@ -98,7 +98,7 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
             if reached is None:
                 raise
             best = reached.best
-            features.remove(worker.job.folder / features.FOLDER)  # the phase that needed them is over
+            _remove_helps(worker.job.folder)  # the phase that needed them is over
         else:
             reached = None
         shared = backend.devices() > 1
@@ -224,12 +224,19 @@ class _Trainer:
                 images = tuple(
                     features.backbone_features(self.model, of, folder, name, worker, size) for name, of in splits
                 )
+        lessons = None
+        if phase.teacher_names:
+            folder, seed = worker.job.folder / distillation.FOLDER, self.config.seed
+            lessons = distillation.ask_teachers(
+                self.training.images, phase, index=index, seed=seed, folder=folder, worker=worker
+            )
         batches = TrainingBatches(
             images[0],
             self.training.labels,
             phase,
             index=index,
             seed=self.config.seed,
+            lessons=lessons,
             devices=backend.devices(),
             process=(backend.process(), backend.processes()),
         )
@@ -293,9 +300,15 @@ class _Trainer:
                     f"epochs are kept. Go on with `train --resume {name}`, on every host anew or on one alone."
                 ) from error
             raise
-        features.remove(self.worker.job.folder / features.FOLDER)
+        _remove_helps(self.worker.job.folder)
         assert checkpoint.state is not None  # at least one epoch was trained
         return checkpoint.state
+
+
+def _remove_helps(folder: Path) -> None:
+    """Deletes what a phase computed once and read every epoch."""
+    features.remove(folder / features.FOLDER)
+    distillation.remove(folder / distillation.FOLDER)
 
 
 class _Material(NamedTuple):
@@ -369,6 +382,8 @@ def _check_devices(config: RunConfig, images: int) -> None:
                 f"{devices} devices cannot share batches of {phase.batch_size} out of {images:,} images evenly. Start "
                 f"a new run with --set phases.{index}.batch_size={fitting}, or with fewer devices."
             )
+        if phase.teachers and backend.processes() > 1:
+            raise ConfigError("Teachers are asked by one process: start this run without --hosts.")
         if phase.accumulate > 1 and not backend.can_accumulate():
             raise ConfigError(
                 f"phases.{index}.accumulate: gradients are not accumulated on {devices} devices with TensorFlow. Start "

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import ConfigError, DatasetError, JobError, LeakError
+from fer_core.errors import ConfigError, DatasetError, FerError, JobError, LeakError
 from fer_core.inference.served import CARD_FILE, MODEL_FILE, ModelCard, check_unused
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
@@ -88,6 +88,7 @@ def complete(config: RunConfig, dataset: Dataset, *, allow_leaks: bool = False) 
             "All phases train only the head, on a network with random weights: it would learn from noise. "
             "Give --set weights=imagenet or the path of a weights file, or open more layers."
         )
+    check_teachers(config, dataset, allow_leaks=allow_leaks)
     reference = DatasetReference(name=dataset.name, path=str(dataset.folder), fingerprint=dataset.info.fingerprint)
     threads = config.threads or usable_cores()
     recorded = {"dataset": reference, "threads": threads, "allow_leaks": allow_leaks, "phases": phases}
@@ -131,6 +132,40 @@ def check_leaks(dataset: Dataset, *, allow_leaks: bool) -> None:
         f"{dataset.name} is leaky: the photographs of {found or 'some'} images are in its train split too, "
         "so scores would be too high. Prepare it with --policy leak-free, or train anyway with --allow-leaks."
     )
+
+
+def check_teachers(config: RunConfig, dataset: Dataset, *, allow_leaks: bool) -> None:
+    """Refuses teachers that are no finished runs, or that may know evaluation photographs of the dataset.
+
+    Raises:
+        ConfigError: A teacher is no finished run.
+        LeakError: A teacher learnt from another dataset, and leaks are not allowed.
+    """
+    space = Workspace.default()
+    for name in {name for phase in config.phases for name in phase.teacher_names}:
+        card = teacher_run(space, name).card
+        assert card is not None  # or it had not finished
+        if card.dataset.fingerprint != dataset.info.fingerprint and not allow_leaks:
+            raise LeakError(
+                f"The teacher {name} learnt from {card.dataset.name}, and may know evaluation photographs of "
+                f"{dataset.name}. Train it on {dataset.name}, or go on anyway with --allow-leaks."
+            )
+
+
+def teacher_run(space: Workspace, name: str) -> Run:
+    """A finished run whose network can teach another one.
+
+    Raises:
+        ConfigError: There is none of that name, or it has not finished.
+    """
+    try:
+        run = Run(Job.open(space.run(name)))
+        finished = run.card is not None and (run.folder / KERAS_FILE).is_file()
+    except FerError as error:
+        raise ConfigError(f"teachers: {error}") from error
+    if not finished:
+        raise ConfigError(f"teachers: the run {name} has not finished. Let it end, or go on with `train --resume`.")
+    return run
 
 
 def create(space: Workspace, name: str, config: RunConfig, arguments: list[str]) -> Job:
