@@ -2,8 +2,9 @@
 
     python -m benchmarks.bundle RUN NAME
 
-The run must have been scored on test (``python -m fer_core evaluate RUN DATASET --split test``), so that the card
-carries both figures. Nothing else is taken from the run: no image, no optimizer state.
+The run must have been scored on test (``python -m fer_core evaluate RUN DATASET --split test``). A file above 5 MB is
+stored in half precision. What is shipped is scored again, so that the card's figures are its own, and test has then
+been looked at once more. Nothing else is taken from the run: no image, no optimizer state.
 """
 
 from __future__ import annotations
@@ -11,18 +12,31 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shutil
+import tempfile
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 import fer_core
+from benchmarks.model_readme import readme
+from fer_core.cli.evaluate import EvaluationSplit, score
 from fer_core.data.dataset import Dataset
 from fer_core.doctor import CHECKSUMS
 from fer_core.errors import FerError
-from fer_core.inference.served import CARD_FILE, MODEL_FILE, ServedModel, find_model
+from fer_core.evaluation.reveals import reveals
+from fer_core.inference.predictor import Predictor
+from fer_core.inference.served import CARD_FILE, MODEL_FILE, ModelCard, ServedModel, find_model
 from fer_core.jobs.store import Job
-from fer_core.training.runs import Run
+from fer_core.models.storage import HALF_NOTE, HALF_TOLERANCE, in_half_precision
+from fer_core.training.runs import Run, open_dataset
 from fer_core.workspace import Workspace, check_name
 
 ASSETS = Path(fer_core.__file__).parent / "assets"
+README_FILE: Final = "README.md"
+
+LARGEST: Final = 5_000_000
+"""Bytes of a model file that is shipped as it is."""
 
 
 def bundle(model: ServedModel, name: str, parent: Path = ASSETS) -> Path:
@@ -34,7 +48,8 @@ def bundle(model: ServedModel, name: str, parent: Path = ASSETS) -> Path:
         parent: Where bundled models lie.
 
     Raises:
-        FerError: It is no run's model, knows its evaluation photographs, or was not scored on test.
+        FerError: It is no run's model, knows its evaluation photographs, was not scored on test, its dataset is not
+            at hand, or it answers otherwise in half precision.
     """
     card, run, fingerprints = model.card, model.run, model.fingerprints
     if card is None or run is None or fingerprints is None:
@@ -46,20 +61,52 @@ def bundle(model: ServedModel, name: str, parent: Path = ASSETS) -> Path:
             f"{model.name} was not scored on test yet: python -m fer_core evaluate {model.name} DATASET --split test"
         )
     config = Run(Job(run)).config
-    assert config.dataset is not None
-    usage = Dataset.open(Path(config.dataset.path)).table("test")["usage"].value_counts()
+    dataset = open_dataset(config)
+    usage = dataset.table("test")["usage"].value_counts()
     test = ", ".join(f"{n:,} {which}" for which, n in usage.items())
-    epochs = sum(phase.epochs for phase in config.phases)
-    notes = [*card.notes, f"Trained for {epochs} epochs, seed {config.seed}.", f"Test holds {test} images."]
-    folder = parent / check_name(name, "model")
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(model.path, folder / MODEL_FILE)
-    shutil.copy(fingerprints, folder / fingerprints.name)
-    (folder / CARD_FILE).write_text(card.model_copy(update={"name": name, "notes": notes}).model_dump_json(indent=2))
-    names = (MODEL_FILE, CARD_FILE, fingerprints.name)
-    sums = (f"{hashlib.sha256((folder / file).read_bytes()).hexdigest()}  {file}\n" for file in names)
-    (folder / CHECKSUMS).write_text("".join(sums))
-    return folder
+    notes = [
+        *card.notes,
+        f"Trained for {config.total_epochs} epochs, seed {config.seed}.",
+        f"Test holds {test} images.",
+    ]
+    with tempfile.TemporaryDirectory() as made:  # nothing half done lies in the package
+        folder = Path(made) / check_name(name, "model")
+        folder.mkdir()
+        file = folder / MODEL_FILE
+        shutil.copy(model.path, file)
+        shutil.copy(fingerprints, folder / fingerprints.name)
+        if file.stat().st_size > LARGEST:
+            notes = [*(note for note in notes if note != HALF_NOTE), f"{HALF_NOTE} {_halve(file, dataset)}"]
+        size = round(file.stat().st_size / 2**20, 2)
+        card = card.model_copy(update={"name": name, "notes": notes, "size_mib": size})
+        (folder / CARD_FILE).write_text(card.model_dump_json(indent=2))  # by which the evaluation knows the file
+        card = _scored(card, file, dataset)
+        (folder / CARD_FILE).write_text(card.model_dump_json(indent=2))
+        (folder / README_FILE).write_text(readme(card, config, dataset, file))
+        names = (MODEL_FILE, CARD_FILE, fingerprints.name, README_FILE)
+        sums = (f"{hashlib.sha256((folder / each).read_bytes()).hexdigest()}  {each}\n" for each in names)
+        (folder / CHECKSUMS).write_text("".join(sums))
+        return Path(shutil.copytree(folder, parent / name, dirs_exist_ok=True))
+
+
+def _halve(file: Path, dataset: Dataset) -> str:
+    """Stores a model file in half precision; returns how far its answers moved, for the card."""
+    images = dataset.split("validation").images
+    expected = Predictor.load(file).classify(images)
+    file.write_bytes(in_half_precision(file.read_bytes()))
+    moved = np.abs(Predictor.load(file).classify(images) - expected).max()
+    told = f"by at most {moved:.1e} on {len(images):,} validation images"
+    if not moved <= HALF_TOLERANCE:
+        raise FerError(f"Half precision changes probabilities {told}, where {HALF_TOLERANCE:.0e} is allowed.")
+    return f"That changes probabilities {told}."
+
+
+def _scored(card: ModelCard, file: Path, dataset: Dataset) -> ModelCard:
+    """The card with the scores of the shipped file, and its look at test counted."""
+    reports = {split.value: score(str(file), str(dataset.folder), split)[2] for split in EvaluationSplit}
+    # A run that was trained elsewhere was looked at there, which this workspace does not know of.
+    looks = max(card.test_reveals + 1, reveals(Workspace.default(), dataset.table("test")["pixel_sha"]))
+    return card.model_copy(update={"metrics": reports, "test_reveals": looks})
 
 
 if __name__ == "__main__":

@@ -41,12 +41,17 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file to write. Without it, ONNX goes into the run itself.")
     ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store the weights of an ONNX file in half precision: half the bytes.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Writes the best epoch of a finished run as ONNX, Keras or LiteRT file, measured beside the run's own network.
 
     What answers otherwise than the run on its validation split is not written.
     """
+    if half and kind is not ExportFormat.onnx:
+        raise FerError(f"--half is for ONNX files: leave it out to write {kind.value}, or give --format onnx.")
     space = Workspace.default()
     if (served := next((model for model in list_models(space) if model.name == run), None)) and served.run is None:
         raise FerError(
@@ -66,10 +71,10 @@ def export(
     from fer_core.models.run_export import export_run
 
     with progress_bar() as bar:
-        file, report = export_run(found, kind.value, out, bar)
+        file, report = export_run(found, kind.value, out, bar, half=half)
     size = file.stat().st_size
     if as_json:
-        document = {"run": found.name, "format": str(kind), "file": str(file), "bytes": size}
+        document = {"run": found.name, "format": str(kind), "half": half, "file": str(file), "bytes": size}
         print_json({**document, "measured": asdict(report)})
         return
     _print_table(report)

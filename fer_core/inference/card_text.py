@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from fer_core.evaluation.report import EvaluationReport
+from fer_core.evaluation.report import EvaluationReport, Interval
 from fer_core.inference.served import IMPORTED, ModelCard
 
 
@@ -44,37 +45,63 @@ def leak_words(card: ModelCard, split: str) -> str:
     return "Clean"
 
 
-def markdown(card: ModelCard) -> str:
-    """The card as a Markdown document."""
-    lines = [f"# {card.name}", "", card.intended_use, "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in facts(card).items()]
+def markdown(card: ModelCard, sections: Sequence[str] = ()) -> str:
+    """The card as a Markdown document.
+
+    Args:
+        card: What it says.
+        sections: What else is known of the model, in Markdown, to stand between its scores and its use.
+    """
+    parts = [f"# {card.name}", "Names the apparent expression of a face, one of seven.", two_columns(facts(card))]
+    if card.metrics:
+        parts += ["## Accuracy", _accuracies(card)]
     for split, report in card.metrics.items():
-        lines += ["", f"## Scores on {split}", "", *_scores(report, leak_words(card, split))]
-    lines += ["", "## Limits", "", *(f"- {limit}" for limit in card.limits)]
+        parts += [f"## Classes on {split}", _classes(report)]
+    parts += [*sections, "## Intended use", card.intended_use, "## Limits", _bullets(card.limits)]
     if card.notes:
-        lines += ["", "## Notes", "", *(f"- {note}" for note in card.notes)]
-    return "\n".join(lines) + "\n"
+        parts += ["## Notes", _bullets(card.notes)]
+    return "\n\n".join(parts) + "\n"
 
 
-def _scores(report: EvaluationReport, leaks: str) -> list[str]:
-    low, high = report.ci95
-    lines = [f"- Accuracy {report.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}), n {report.n:,}, {leaks}"]
-    free = report.leak_free
-    if free.accuracy is not None and free.ci95 is not None:
-        low, high = free.ci95
-        lines.append(
-            f"- Never seen in train: {free.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}), n {free.n:,}. "
-            f"{free.note}"
-        )
-    else:
-        lines.append(f"- Never seen in train: {free.note}")
-    lines.append(f"- Macro-F1 {report.macro_f1:.3f}, loss {report.loss:.3f}, calibration error {report.ece:.1%}")
-    lines += ["", "| class | precision | recall | F1 | images |", "|---|---|---|---|---|"]
+def two_columns(rows: Mapping[str, str]) -> str:
+    """A Markdown table without a head: names and what is said of them."""
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def _bullets(texts: Iterable[str]) -> str:
+    return "\n".join(f"- {text}" for text in texts)
+
+
+def _accuracies(card: ModelCard) -> str:
+    """A table with a row for each split, and how it was found out which images are copies."""
+    lines = [
+        "| split | accuracy | 95% interval | n | leaks | never seen in train | 95% interval | n "
+        "| macro-F1 | loss | calibration error |",
+        "|---" * 11 + "|",
+    ]
+    for split, report in card.metrics.items():
+        free = report.leak_free
+        official, unseen = (_accuracy(score.accuracy, score.ci95, score.n) for score in (report, free))
+        others = f"{report.macro_f1:.3f} | {report.loss:.3f} | {report.ece:.1%}"
+        lines.append(f"| {split} | {official} | {leak_words(card, split)} | {unseen} | {others} |")
+    found = (f"Never seen in train, {split}: {report.leak_free.note}" for split, report in card.metrics.items())
+    return "\n".join([*lines, "", _bullets(found)])
+
+
+def _accuracy(value: float | None, interval: Interval | None, n: int) -> str:
+    """Three cells of a table."""
+    if value is None or interval is None:
+        return f"not known | | {n:,}"
+    return f"{value:.1%} | {interval[0]:.1%} to {interval[1]:.1%} | {n:,}"
+
+
+def _classes(report: EvaluationReport) -> str:
+    lines = ["| class | precision | recall | F1 | images |", "|---|---|---|---|---|"]
     lines += [
         f"| {name} | {scores.precision:.3f} | {scores.recall:.3f} | {scores.f1:.3f} | {scores.support:,} |"
         for name, scores in report.per_class.items()
     ]
-    return lines
+    return "\n".join(lines)
 
 
 def _training_data(card: ModelCard) -> str:

@@ -41,8 +41,12 @@ class Predictor:
         self.name = name
 
     @classmethod
-    def load(cls, model: ServedModel | Path) -> Predictor:
+    def load(cls, model: ServedModel | Path, threads: int | None = None) -> Predictor:
         """Opens a model file and checks that it answers as a served model must.
+
+        Args:
+            model: Which one.
+            threads: Processor threads to use; None for all that this process may.
 
         Raises:
             ModelError: The file is missing, damaged, or has other inputs or outputs than DESIGN 3.4 asks for.
@@ -55,7 +59,7 @@ class Predictor:
         _bound_memory()
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.use_env_allocators", "1")
-        options.intra_op_num_threads = usable_cores()
+        options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
         try:

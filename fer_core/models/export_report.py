@@ -15,7 +15,6 @@ from fer_core.evaluation.metrics import Ints, accuracy
 from fer_core.inference.predictor import BATCH
 from fer_core.jobs.progress import Progress
 from fer_core.machine import usable_cores
-from fer_core.models.export import TOLERANCE
 from fer_core.preprocessing import Pixels
 
 Classify = Callable[[Pixels], NDArray[np.float32]]
@@ -102,13 +101,16 @@ class Candidate:
     classify: Classify
 
 
-def compare(original: Candidate, exported: Candidate, pictures: Pictures, progress: Progress) -> ExportReport:
+def compare(
+    original: Candidate, exported: Candidate, pictures: Pictures, tolerance: float, progress: Progress
+) -> ExportReport:
     """Asks both models about all pictures, and times them on this machine.
 
     Args:
         original: The run's own network.
         exported: What is to be written.
         pictures: At least one.
+        tolerance: The largest difference of any probability that is allowed.
         progress: Told of every batch.
     """
     expected = _classify(original, pictures.images, progress)
@@ -128,7 +130,7 @@ def compare(original: Candidate, exported: Candidate, pictures: Pictures, progre
         largest_difference=float(distance.max()),
         mean_difference=float(distance.mean()),
         agreement=float((answers.argmax(axis=1) == expected.argmax(axis=1)).mean()),
-        tolerance=TOLERANCE,
+        tolerance=tolerance,
         threads=usable_cores(),
     )
 

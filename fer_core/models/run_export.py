@@ -22,9 +22,10 @@ from fer_core.inference.served import CARD_FILE, MODEL_FILE
 from fer_core.jobs.progress import Progress, silent
 from fer_core.jobs.store import write_atomically
 from fer_core.machine import usable_cores
-from fer_core.models.export import export_onnx
+from fer_core.models.export import TOLERANCE, export_onnx
 from fer_core.models.export_report import Candidate, Classify, ExportReport, Pictures, compare
 from fer_core.models.serving import ServingModel
+from fer_core.models.storage import HALF_NOTE, HALF_TOLERANCE, in_half_precision
 from fer_core.preprocessing import Pixels
 from fer_core.training.predict import predict_probabilities
 from fer_core.training.runs import KERAS_FILE, Run, open_dataset
@@ -35,7 +36,9 @@ _SAMPLE: Final = 8  # pictures on which all outputs of an ONNX file are compared
 _MADE_UP: Final = 256  # pictures to compare on where the dataset is gone
 
 
-def export_run(run: Run, kind: Format, out: Path | None, progress: Progress = silent) -> tuple[Path, ExportReport]:
+def export_run(
+    run: Run, kind: Format, out: Path | None, progress: Progress = silent, *, half: bool = False
+) -> tuple[Path, ExportReport]:
     """Writes a run's model; as ONNX into the run itself, with its size on the card, unless told where to.
 
     Args:
@@ -44,6 +47,7 @@ def export_run(run: Run, kind: Format, out: Path | None, progress: Progress = si
             them; ``keras`` gives logits.
         out: The file to write. None is for ``onnx`` alone.
         progress: Told what is done.
+        half: Store the weights in half precision, for ``onnx`` alone; see ``HALF_TOLERANCE``.
 
     Returns:
         The file, and what it is like beside the run's own network on the run's validation split.
@@ -60,10 +64,11 @@ def export_run(run: Run, kind: Format, out: Path | None, progress: Progress = si
     target = out or run.folder / MODEL_FILE
     progress("Exporting", 0, 0)
     with tempfile.TemporaryDirectory() as folder:
-        made, exported = _WRITERS[kind](model, card.temperature, Path(folder), pictures.images[:_SAMPLE], file)
+        write = _write_half if half else _WRITERS[kind]
+        made, exported = write(model, card.temperature, Path(folder), pictures.images[:_SAMPLE], file)
         content = made.read_bytes()
         original = Candidate(f"Keras {keras.__version__}", file.stat().st_size, _of_network(model, card.temperature))
-        report = compare(original, exported, pictures, progress)
+        report = compare(original, exported, pictures, HALF_TOLERANCE if half else TOLERANCE, progress)
     if not report.within_tolerance:
         raise ModelError(
             f"The exported model's probabilities differ from the run's by up to {report.largest_difference:.1e} on "
@@ -72,6 +77,7 @@ def export_run(run: Run, kind: Format, out: Path | None, progress: Progress = si
     write_atomically(target, content)
     if out is None:
         card.size_mib = round(len(content) / 2**20, 2)
+        card.notes = [*(note for note in card.notes if note != HALF_NOTE), *([HALF_NOTE] if half else [])]
         write_atomically(run.folder / CARD_FILE, card.model_dump_json(indent=2))
     return target, report
 
@@ -109,8 +115,18 @@ _Written = tuple[Path, Candidate]
 def _write_onnx(model: keras.Model, temperature: float, folder: Path, sample: Pixels, _: Path) -> _Written:
     file = folder / MODEL_FILE
     export_onnx(model, temperature, file, sample)
-    runtime = f"ONNX Runtime {onnxruntime.__version__}"
-    return file, Candidate(runtime, file.stat().st_size, Predictor.load(file).classify)
+    return file, _of_onnx(file)
+
+
+def _write_half(model: keras.Model, temperature: float, folder: Path, sample: Pixels, _: Path) -> _Written:
+    file = folder / MODEL_FILE
+    export_onnx(model, temperature, file, sample)  # what rounding does is told from what the export itself does
+    file.write_bytes(in_half_precision(file.read_bytes()))
+    return file, _of_onnx(file)
+
+
+def _of_onnx(file: Path) -> Candidate:
+    return Candidate(f"ONNX Runtime {onnxruntime.__version__}", file.stat().st_size, Predictor.load(file).classify)
 
 
 def _write_keras(_: keras.Model, temperature: float, folder: Path, __: Pixels, saved: Path) -> _Written:

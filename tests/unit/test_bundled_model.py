@@ -3,21 +3,28 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
+from benchmarks import model_readme
 from benchmarks.bundle import bundle
 from docs.results_table import with_tables
 from fer_core.data.demo import draw_demo
 from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.data.sources import read_split
+from fer_core.doctor import examine
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
+from fer_core.evaluation.report import evaluate_predictions
+from fer_core.inference import served
 from fer_core.inference.faces import load_detector
 from fer_core.inference.images import Picture, read_picture, sample_photograph
 from fer_core.inference.predictor import Predictor
-from fer_core.inference.served import default_model, find_model
+from fer_core.inference.served import ModelCard, default_model, find_model
+from fer_core.models.storage import HALF_NOTE
 from tests.conftest import ROOT
-from tests.unit.runs import write_run
+from tests.unit.runs import write_finished_run, write_run
 
 
 @pytest.fixture
@@ -74,3 +81,75 @@ def test_a_run_is_bundled_only_with_a_test_figure(workspace, faces, tmp_path):
     with pytest.raises(FerError, match="its scores would mislead"):
         bundle(find_model("bright", workspace), "box", tmp_path)
     assert list(tmp_path.glob("box/*")) == []
+
+
+def write_scored_run(workspace, dataset, weights=0):
+    """A run with scores that are not its model's, looked at three times elsewhere; ``weights`` only make it larger."""
+    folder = write_finished_run(workspace, "bright", dataset, changes=["phases.0.mixup=0.2"])
+    graph = onnx.load(folder / "model.onnx")
+    graph.graph.initializer.append(numpy_helper.from_array(np.ones(weights, np.float32), "idle"))
+    onnx.save(graph, folder / "model.onnx")
+    other = evaluate_predictions(np.eye(7), np.arange(7), None, "")
+    card = ModelCard.model_validate_json((folder / "model_card.json").read_bytes())
+    card = card.model_copy(update={"metrics": {"validation": other, "test": other}, "test_reveals": 3})
+    (folder / "model_card.json").write_text(card.model_dump_json())
+    return find_model("bright", workspace)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(model_readme, "_SECONDS", 0.01)
+
+
+def test_what_is_shipped_is_scored_again_and_described(workspace, faces, tmp_path, monkeypatch, quick):
+    folder = bundle(write_scored_run(workspace, faces), "box", tmp_path)
+    card = ModelCard.model_validate_json((folder / "model_card.json").read_bytes())
+    for split in ("validation", "test"):
+        images = faces.split(split)
+        said = Predictor.load(folder / "model.onnx").classify(images.images)
+        assert card.metrics[split].n == len(images)
+        assert card.metrics[split].accuracy == (said.argmax(axis=1) == images.labels).mean()
+        assert card.metrics[split].leak_free.accuracy is not None
+    assert card.test_reveals == 4
+    readme = (folder / "README.md").read_text()
+    low, high = card.metrics["test"].ci95
+    counts = {split: sum(classes.values()) for split, classes in faces.counts().items()}
+    for words in (
+        f"| test | {card.metrics['test'].accuracy:.1%} | {low:.1%} to {high:.1%} | {counts['test']:,} | Clean |",
+        f"| Images | {counts['train']:,} train, {counts['validation']:,} validation, {counts['test']:,} test |",
+        faces.info.fingerprint,
+        "| `phases.0.mixup` | 0.2 |",
+        "seed 42",
+        f"| Size | {(folder / 'model.onnx').stat().st_size:,} bytes |",
+        "| ms per face, batch of 16 | ",
+        "with 2 threads; ",
+        *card.limits,
+        *card.notes,
+    ):
+        assert words in readme
+    monkeypatch.setattr(served, "_ASSETS", tmp_path)
+    (row,) = (check for check in examine(workspace).checks if check.check == "Bundled model box")
+    assert row.found.endswith("checksums hold")
+    with (folder / "README.md").open("a") as file:
+        file.write("The best there is.")
+    (row,) = (check for check in examine(workspace).checks if check.check == "Bundled model box")
+    assert row.found.endswith("README.md is not as it was shipped")
+
+
+def test_a_file_above_five_megabytes_is_shipped_in_half_precision(workspace, faces, tmp_path, quick):
+    run = write_scored_run(workspace, faces, weights=1_300_000)
+    before = run.path.read_bytes()
+    folder = bundle(run, "box", tmp_path)
+    size = (folder / "model.onnx").stat().st_size
+    assert size < 0.51 * len(before)
+    card = ModelCard.model_validate_json((folder / "model_card.json").read_bytes())
+    assert card.size_mib == round(size / 2**20, 2)
+    assert card.notes[-1].startswith(f"{HALF_NOTE} That changes probabilities by at most 0.0e+00 on ")
+    assert run.path.read_bytes() == before
+
+
+def test_a_file_that_answers_otherwise_in_half_precision_is_not_shipped(workspace, faces, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.bundle.HALF_TOLERANCE", -1)
+    with pytest.raises(FerError, match=r"^Half precision changes probabilities by at most 0\.0e\+00 on "):
+        bundle(write_scored_run(workspace, faces, weights=1_300_000), "box", tmp_path)
+    assert not (tmp_path / "box").exists()
