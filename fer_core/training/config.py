@@ -274,6 +274,11 @@ class PhaseConfig(_Section):
         description="Random changes to training images, drawn anew every epoch.",
     )
 
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _check_teachers(cls, text: Any) -> Any:
+        return "" if text is None else text  # `--set phases.0.teachers=`
+
     @field_validator("class_weights")
     @classmethod
     def _check_class_weights(cls, text: str) -> str:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from fer_core.data.class_weights import inverse_class_weights
 from fer_core.emotions import EMOTIONS
+from fer_core.machine import usable_cores
 from fer_core.preprocessing import Pixels
 from fer_core.training.config import AugmentationConfig, PhaseConfig
 
-_AHEAD: Final = 2
-"""Batches that are made while the device computes."""
+_MOST_THREADS: Final = 4
+"""That make batches: more than these wait for each other, because Python runs one at a time between OpenCV's calls."""
 
 
 class Moves(NamedTuple):
@@ -92,7 +93,9 @@ class TrainingBatches(keras.utils.PyDataset):
         self._mixup = phase.mixup
         self._seed = (seed, index)
         self._lessons = lessons
-        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        # A processor that trains needs its cores itself; beside a GPU most of them are idle.
+        self._threads = min(_MOST_THREADS, max(1, usable_cores() // 4))
+        self._makers = ThreadPoolExecutor(self._threads, thread_name_prefix="batches")
         self.epoch = 0
 
     @property
@@ -119,9 +122,9 @@ class TrainingBatches(keras.utils.PyDataset):
         """Images, uint8 ``[B, H, W, C]``; labels, float32 ``[B, 7]``, one-hot or blended; with class weights what
         each image counts, float32 ``[B]``. Of several processes, this one's part of the batch."""
         made = self._coming.pop(index, None)
-        for later in range(index + 1, min(index + 1 + _AHEAD, len(self))):
+        for later in range(index + 1, min(index + 2 + self._threads, len(self))):
             if later not in self._coming:
-                self._coming[later] = self._ahead.submit(self._make, later)
+                self._coming[later] = self._makers.submit(self._make, later)
         return made.result() if made else self._make(index)
 
     def _make(self, index: int) -> tuple[NDArray[np.generic], ...]:
@@ -168,9 +171,10 @@ def mix(
     """
     other = rng.permutation(len(images))
     share = rng.beta(strength, strength, len(images)).astype(np.float32)
-    of_image = share[:, None, None, None]
-    blended = of_image * images + (1 - of_image) * images[other]
-    return np.rint(blended).astype(np.uint8), share[:, None] * targets + (1 - share[:, None]) * targets[other]
+    blended = np.empty_like(images)
+    for image, its_other, part, out in zip(images, images[other], share.tolist(), blended, strict=True):
+        out[:] = cv2.addWeighted(image, part, its_other, 1 - part, 0).reshape(out.shape)
+    return blended, share[:, None] * targets + (1 - share[:, None]) * targets[other]
 
 
 def augment(images: Pixels, config: AugmentationConfig, rng: np.random.Generator) -> Pixels:
@@ -243,11 +247,14 @@ def retouch(images: Pixels, config: AugmentationConfig, rng: np.random.Generator
     """
     n, height, width, channels = images.shape
     if config.brightness or config.contrast:
-        factors = rng.uniform(1 - config.contrast, 1 + config.contrast, (n, 1, 1, 1)).astype(np.float32)
-        offsets = 255 * rng.uniform(-config.brightness, config.brightness, (n, 1, 1, 1)).astype(np.float32)
-        means = images.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
-        lit = factors * (images - means) + (means + offsets)
-        images = np.rint(np.clip(lit, 0, 255)).astype(np.uint8)
+        factors = rng.uniform(1 - config.contrast, 1 + config.contrast, (n, 1))
+        offsets = 255 * rng.uniform(-config.brightness, config.brightness, (n, 1))
+        means = images.mean(axis=(1, 2, 3)).reshape(n, 1)
+        # What becomes of each of the 256 values in each image: far fewer sums than one for every pixel.
+        lit = factors * (np.arange(256) - means) + (means + offsets)
+        tables = np.rint(lit.clip(0, 255)).astype(np.uint8)
+        images = np.stack([cv2.LUT(image, table) for image, table in zip(images, tables, strict=True)])
+        images = images.reshape(n, height, width, channels)  # OpenCV drops a single channel's axis
     if config.erase:
         images = images.copy()
         for i in np.flatnonzero(rng.random(n) < config.erase):

@@ -1,8 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
 from fer_core.training.config import AugmentationConfig, PhaseConfig
-from fer_core.training.data import TrainingBatches, augment, class_weights
+from fer_core.training.data import TrainingBatches, augment, class_weights, draw_moves, move, retouch
 
 NOTHING = AugmentationConfig(flip=False, rotate=0, scale_min=1, scale_max=1, shift=0)
 
@@ -78,6 +79,65 @@ def test_each_change_moves_the_pixels_a_little(change):
     moved = (np.abs(after.astype(int) - before).reshape(20, -1) > 100).mean(axis=1)
     assert (moved > 0).mean() > 0.5
     assert moved.max() < 0.15
+
+
+@pytest.mark.parametrize("shape", [(48, 48, 1), (12, 16, 3)])
+def test_moving_is_what_opencv_calls_a_rotation_of_the_mirrored_image(shape):
+    height, width, _ = shape
+    before, config = images(40, shape), AugmentationConfig(rotate=30, scale_min=0.7, scale_max=1.4, shift=5)
+    moves = draw_moves(40, config, np.random.default_rng(3))
+    for image, found, flip, angle, scale, shift in zip(before, move(before, moves), *moves, strict=True):
+        affine = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale)
+        affine[:, 2] += shift
+        mirrored = np.ascontiguousarray(image[:, ::-1]) if flip else image
+        expected = cv2.warpAffine(mirrored, affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        # The mirror is part of the map here, so a pixel in hundreds is rounded the other way.
+        assert np.abs(found.astype(int) - expected.reshape(shape)).mean() < 0.5
+
+
+def test_light_changes_by_a_factor_about_the_mean_and_an_offset():
+    before = np.full((300, 8, 8, 3), 100, np.uint8)
+    before[:, :4] = 140  # the mean is 120
+    after = retouch(before, NOTHING.model_copy(update={"brightness": 0.1, "contrast": 0.5}), np.random.default_rng(0))
+    dark, light = after[:, 7, 0, 0].astype(float), after[:, 0, 0, 0].astype(float)
+    assert after.shape == before.shape
+    assert (after[:, :4] == after[:, :1, :1]).all()
+    factors, offsets = (light - dark) / 40, (light + dark) / 2 - 120
+    assert 0.48 < factors.min() < 0.6
+    assert 1.4 < factors.max() < 1.52
+    assert -26 < offsets.min() < -22
+    assert 22 < offsets.max() < 26
+
+
+def test_nothing_gets_darker_than_black_or_lighter_than_white():
+    before = np.concatenate([np.zeros((50, 8, 8, 1)), np.full((50, 8, 8, 1), 255)]).astype(np.uint8)
+    after = retouch(before, NOTHING.model_copy(update={"brightness": 1.0}), np.random.default_rng(0))
+    assert {0} < set(after[:50].ravel().tolist())
+    assert {255} < set(after[50:].ravel().tolist())
+
+
+def test_erasing_fills_a_rectangle_in_a_share_of_the_images():
+    before = np.zeros((400, 48, 40, 1), np.uint8)
+    after = retouch(before, NOTHING.model_copy(update={"erase": 0.5}), np.random.default_rng(0))
+    assert not before.any()  # the images given are left as they are
+    touched = after.any(axis=(1, 2, 3))
+    assert 0.4 < touched.mean() < 0.6
+    for image in after[touched, ..., 0]:
+        rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert 0.015 < height * width / (48 * 40) < 0.22
+        assert max(height, width) / min(height, width) < 4
+        assert (image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] > 0).mean() > 0.9  # noise is seldom black
+
+
+def test_batches_are_the_same_however_many_are_made_ahead(monkeypatch):
+    settings = {"n": 90, "mixup": 0.2, "augmentation": AugmentationConfig(brightness=0.2, erase=0.5)}
+    one = everything(batches(**settings))
+    monkeypatch.setattr("fer_core.training.data.usable_cores", lambda: 16)
+    many = batches(**settings)
+    np.testing.assert_array_equal(everything(many), one)
+    many.epoch = 1  # what was made of the epoch before is not given in this one
+    np.testing.assert_array_equal(everything(many), everything(batches(epoch=1, **settings)))
 
 
 def test_mixup_blends_images_and_labels_by_the_same_share():
