@@ -2,9 +2,9 @@
 
     python -m benchmarks.bundle RUN NAME
 
-The run must have been scored on test (``python -m fer_core evaluate RUN DATASET --split test``). A file above 5 MB is
-stored in half precision. What is shipped is scored again, so that the card's figures are its own, and test has then
-been looked at once more. Nothing else is taken from the run: no image, no optimizer state.
+The run must have been scored on test (``python -m fer_core evaluate RUN DATASET --split test``). Its convolutions are
+stored and computed in eight bits. What is shipped is scored again, so that the card's figures are its own, and test has
+then been looked at once more. Nothing else is taken from the run: no image, no optimizer state.
 """
 
 from __future__ import annotations
@@ -28,15 +28,12 @@ from fer_core.evaluation.reveals import reveals
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.served import CARD_FILE, MODEL_FILE, ModelCard, ServedModel, find_model
 from fer_core.jobs.store import Job
-from fer_core.models.storage import HALF_NOTE, HALF_TOLERANCE, in_half_precision
+from fer_core.models.storage import ROUNDINGS, calibration_pictures, in_int8
 from fer_core.training.runs import Run, open_dataset
 from fer_core.workspace import Workspace, check_name
 
 ASSETS = Path(fer_core.__file__).parent / "assets"
 README_FILE: Final = "README.md"
-
-LARGEST: Final = 5_000_000
-"""Bytes of a model file that is shipped as it is."""
 
 
 def bundle(model: ServedModel, name: str, parent: Path = ASSETS) -> Path:
@@ -49,7 +46,7 @@ def bundle(model: ServedModel, name: str, parent: Path = ASSETS) -> Path:
 
     Raises:
         FerError: It is no run's model, knows its evaluation photographs, was not scored on test, its dataset is not
-            at hand, or it answers otherwise in half precision.
+            at hand, or it answers otherwise in eight bits.
     """
     card, run, fingerprints = model.card, model.run, model.fingerprints
     if card is None or run is None or fingerprints is None:
@@ -64,9 +61,12 @@ def bundle(model: ServedModel, name: str, parent: Path = ASSETS) -> Path:
     dataset = open_dataset(config)
     usage = dataset.table("test")["usage"].value_counts()
     test = ", ".join(f"{n:,} {which}" for which, n in usage.items())
+    planned = config.total_epochs
+    epochs = f"{planned} epochs" if card.ended_after is None else f"{card.ended_after} of {planned} epochs"
+    others = {rounding.note for rounding in ROUNDINGS.values()}
     notes = [
-        *card.notes,
-        f"Trained for {config.total_epochs} epochs, seed {config.seed}.",
+        *(note for note in card.notes if note not in others),
+        f"Trained for {epochs}, seed {config.seed}.",
         f"Test holds {test} images.",
     ]
     with tempfile.TemporaryDirectory() as made:  # nothing half done lies in the package
@@ -75,8 +75,7 @@ def bundle(model: ServedModel, name: str, parent: Path = ASSETS) -> Path:
         file = folder / MODEL_FILE
         shutil.copy(model.path, file)
         shutil.copy(fingerprints, folder / fingerprints.name)
-        if file.stat().st_size > LARGEST:
-            notes = [*(note for note in notes if note != HALF_NOTE), f"{HALF_NOTE} {_halve(file, dataset)}"]
+        notes.append(f"{ROUNDINGS['int8'].note} {_round(file, dataset)}")
         size = round(file.stat().st_size / 2**20, 2)
         card = card.model_copy(update={"name": name, "notes": notes, "size_mib": size})
         (folder / CARD_FILE).write_text(card.model_dump_json(indent=2))  # by which the evaluation knows the file
@@ -89,16 +88,20 @@ def bundle(model: ServedModel, name: str, parent: Path = ASSETS) -> Path:
         return Path(shutil.copytree(folder, parent / name, dirs_exist_ok=True))
 
 
-def _halve(file: Path, dataset: Dataset) -> str:
-    """Stores a model file in half precision; returns how far its answers moved, for the card."""
+def _round(file: Path, dataset: Dataset) -> str:
+    """Stores a model file in eight bits; returns how far its answers moved, for the card."""
     images = dataset.split("validation").images
     expected = Predictor.load(file).classify(images)
-    file.write_bytes(in_half_precision(file.read_bytes()))
-    moved = np.abs(Predictor.load(file).classify(images) - expected).max()
-    told = f"by at most {moved:.1e} on {len(images):,} validation images"
-    if not moved <= HALF_TOLERANCE:
-        raise FerError(f"Half precision changes probabilities {told}, where {HALF_TOLERANCE:.0e} is allowed.")
-    return f"That changes probabilities {told}."
+    file.write_bytes(in_int8(file.read_bytes(), calibration_pictures(dataset.split("train").images)))
+    answers = Predictor.load(file).classify(images)
+    moved = np.abs(answers - expected)
+    same = (answers.argmax(axis=1) == expected.argmax(axis=1)).mean()
+    told = f"by {moved.mean():.1e} on average and {moved.max():.1e} at most, on {len(images):,} validation images"
+    if not moved.mean() <= ROUNDINGS["int8"].tolerance:
+        raise FerError(
+            f"Eight bits change probabilities {told}; {ROUNDINGS['int8'].tolerance:.0e} is allowed on average."
+        )
+    return f"That changes probabilities {told}; {same:.1%} keep their top class."
 
 
 def _scored(card: ModelCard, file: Path, dataset: Dataset) -> ModelCard:

@@ -72,7 +72,8 @@ class ExportReport:
         largest_difference: Of any probability, absolute.
         mean_difference: Of all probabilities, absolute.
         agreement: Share of pictures with the same top class.
-        tolerance: The largest difference that is allowed.
+        tolerance: The largest difference that is allowed, or the largest mean one.
+        on_average: Whether it is the mean that is limited.
         threads: That both could use.
     """
 
@@ -84,12 +85,18 @@ class ExportReport:
     mean_difference: float
     agreement: float
     tolerance: float
+    on_average: bool
     threads: int
+
+    @property
+    def difference(self) -> float:
+        """The one that is limited."""
+        return self.mean_difference if self.on_average else self.largest_difference
 
     @property
     def within_tolerance(self) -> bool:
         """Whether the two answer alike; answers that are not numbers do not."""
-        return self.largest_difference <= self.tolerance
+        return self.difference <= self.tolerance
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,13 @@ class Candidate:
 
 
 def compare(
-    original: Candidate, exported: Candidate, pictures: Pictures, tolerance: float, progress: Progress
+    original: Candidate,
+    exported: Candidate,
+    pictures: Pictures,
+    tolerance: float,
+    progress: Progress,
+    *,
+    on_average: bool = False,
 ) -> ExportReport:
     """Asks both models about all pictures, and times them on this machine.
 
@@ -111,6 +124,7 @@ def compare(
         exported: What is to be written.
         pictures: At least one.
         tolerance: The largest difference of any probability that is allowed.
+        on_average: That is of their mean instead.
         progress: Told of every batch.
     """
     expected = _classify(original, pictures.images, progress)
@@ -131,6 +145,7 @@ def compare(
         mean_difference=float(distance.mean()),
         agreement=float((answers.argmax(axis=1) == expected.argmax(axis=1)).mean()),
         tolerance=tolerance,
+        on_average=on_average,
         threads=usable_cores(),
     )
 

@@ -25,7 +25,7 @@ from fer_core.machine import usable_cores
 from fer_core.models.export import TOLERANCE, export_onnx
 from fer_core.models.export_report import Candidate, Classify, ExportReport, Pictures, compare
 from fer_core.models.serving import ServingModel
-from fer_core.models.storage import HALF_NOTE, HALF_TOLERANCE, in_half_precision
+from fer_core.models.storage import ROUNDINGS, Storage, calibration_pictures, in_half_precision, in_int8
 from fer_core.preprocessing import Pixels
 from fer_core.training.predict import predict_probabilities
 from fer_core.training.runs import KERAS_FILE, Run, open_dataset
@@ -37,7 +37,7 @@ _MADE_UP: Final = 256  # pictures to compare on where the dataset is gone
 
 
 def export_run(
-    run: Run, kind: Format, out: Path | None, progress: Progress = silent, *, half: bool = False
+    run: Run, kind: Format, out: Path | None, progress: Progress = silent, *, storage: Storage = "float32"
 ) -> tuple[Path, ExportReport]:
     """Writes a run's model; as ONNX into the run itself, with its size on the card, unless told where to.
 
@@ -47,7 +47,7 @@ def export_run(
             them; ``keras`` gives logits.
         out: The file to write. None is for ``onnx`` alone.
         progress: Told what is done.
-        half: Store the weights in half precision, for ``onnx`` alone; see ``HALF_TOLERANCE``.
+        storage: Of the weights; other than float32 for ``onnx`` alone. Each has a tolerance of its own.
 
     Returns:
         The file, and what it is like beside the run's own network on the run's validation split.
@@ -64,20 +64,26 @@ def export_run(
     target = out or run.folder / MODEL_FILE
     progress("Exporting", 0, 0)
     with tempfile.TemporaryDirectory() as folder:
-        write = _write_half if half else _WRITERS[kind]
-        made, exported = write(model, card.temperature, Path(folder), pictures.images[:_SAMPLE], file)
+        made, exported = _WRITERS[kind](model, card.temperature, Path(folder), pictures.images[:_SAMPLE], file)
+        if rounding := ROUNDINGS.get(storage):  # what rounding does is told from what the export itself does
+            made.write_bytes(_stored(made.read_bytes(), storage, run, progress))
+            exported = _of_onnx(made)
         content = made.read_bytes()
         original = Candidate(f"Keras {keras.__version__}", file.stat().st_size, _of_network(model, card.temperature))
-        report = compare(original, exported, pictures, HALF_TOLERANCE if half else TOLERANCE, progress)
+        tolerance = rounding.tolerance if rounding else TOLERANCE
+        on_average = rounding is not None and rounding.on_average
+        report = compare(original, exported, pictures, tolerance, progress, on_average=on_average)
     if not report.within_tolerance:
         raise ModelError(
-            f"The exported model's probabilities differ from the run's by up to {report.largest_difference:.1e} on "
+            f"The exported model's probabilities differ from the run's by {'a mean of' if on_average else 'up to'} "
+            f"{report.difference:.1e} on "
             f"{report.n:,} {report.pictures}, where {report.tolerance:.0e} is allowed. Nothing was written."
         )
     write_atomically(target, content)
     if out is None:
         card.size_mib = round(len(content) / 2**20, 2)
-        card.notes = [*(note for note in card.notes if note != HALF_NOTE), *([HALF_NOTE] if half else [])]
+        others = {each.note for each in ROUNDINGS.values()}
+        card.notes = [*(note for note in card.notes if note not in others), *([rounding.note] if rounding else [])]
         write_atomically(run.folder / CARD_FILE, card.model_dump_json(indent=2))
     return target, report
 
@@ -108,6 +114,13 @@ def _of_network(model: keras.Model, temperature: float) -> Classify:
     return lambda images: apply_temperature(predict_probabilities(model, images), temperature)
 
 
+def _stored(content: bytes, storage: Storage, run: Run, progress: Progress) -> bytes:
+    """An ONNX file with its weights in fewer bits."""
+    if storage == "float16":
+        return in_half_precision(content)
+    return in_int8(content, calibration_pictures(open_dataset(run.config).split("train", progress).images))
+
+
 _Written = tuple[Path, Candidate]
 """A file in a temporary folder, and how it is asked."""
 
@@ -115,13 +128,6 @@ _Written = tuple[Path, Candidate]
 def _write_onnx(model: keras.Model, temperature: float, folder: Path, sample: Pixels, _: Path) -> _Written:
     file = folder / MODEL_FILE
     export_onnx(model, temperature, file, sample)
-    return file, _of_onnx(file)
-
-
-def _write_half(model: keras.Model, temperature: float, folder: Path, sample: Pixels, _: Path) -> _Written:
-    file = folder / MODEL_FILE
-    export_onnx(model, temperature, file, sample)  # what rounding does is told from what the export itself does
-    file.write_bytes(in_half_precision(file.read_bytes()))
     return file, _of_onnx(file)
 
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from fer_core.models.storage import HALF_NOTE
+from fer_core.models.storage import ROUNDINGS
 from tests.unit.command_line import call
 from tests.unit.runs import write_finished_run
 from tests.unit.training.conftest import make_dataset
@@ -91,22 +91,34 @@ def test_onnx_goes_into_the_run_with_its_size_on_the_card(run, capfd):
     assert json.loads((run / "model_card.json").read_bytes())["size_mib"] == round(len(content) / 2**20, 2)
 
 
-def test_half_precision_halves_the_file_within_a_tolerance_of_its_own(run, capfd):
-    code, out, err = call(capfd, "export", "a", "--half", "--json")
+@pytest.mark.parametrize(
+    ("storage", "limited", "share"), [("float16", "largest_difference", 0.55), ("int8", "mean_difference", 0.3)]
+)
+def test_fewer_bits_make_a_smaller_file_within_a_tolerance_of_their_own(run, capfd, storage, limited, share):
+    code, out, err = call(capfd, "export", "a", "--storage", storage, "--json")
     assert code == 0, err
-    document, half = json.loads(out), (run / "model.onnx").stat().st_size
-    assert (document["half"], document["bytes"]) == (True, half)
-    assert 0 < document["measured"]["largest_difference"] <= document["measured"]["tolerance"] == 5e-3
-    assert HALF_NOTE in json.loads((run / "model_card.json").read_bytes())["notes"]
+    document, size = json.loads(out), (run / "model.onnx").stat().st_size
+    assert (document["storage"], document["bytes"]) == (storage, size)
+    rounding = ROUNDINGS[storage]
+    assert 0 < document["measured"][limited] <= document["measured"]["tolerance"] == rounding.tolerance
+    assert rounding.note in json.loads((run / "model_card.json").read_bytes())["notes"]
     assert call(capfd, "export", "a")[0] == 0  # in full precision again
-    assert half < 0.55 * (run / "model.onnx").stat().st_size
-    assert HALF_NOTE not in json.loads((run / "model_card.json").read_bytes())["notes"]
+    assert size < share * (run / "model.onnx").stat().st_size
+    assert rounding.note not in json.loads((run / "model_card.json").read_bytes())["notes"]
 
 
-def test_half_precision_is_for_onnx_alone(run, tmp_path, capfd):
-    code, _, err = call(capfd, "export", "a", "--half", "--format", "keras", "--out", tmp_path / "a.keras")
+def test_eight_bits_need_the_pictures_that_were_trained_on(run, workspace, capfd):
+    shutil.rmtree(workspace.datasets / "tiny")
+    code, _, err = call(capfd, "export", "a", "--storage", "int8")
     assert code == 2
-    assert "--half is for ONNX files: leave it out to write keras, or give --format onnx." in err
+    assert "tiny" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_fewer_bits_are_for_onnx_alone(run, tmp_path, capfd):
+    code, _, err = call(capfd, "export", "a", "--storage", "int8", "--format", "keras", "--out", tmp_path / "a.keras")
+    assert code == 2
+    assert "--storage is for ONNX files: leave it out to write keras, or give --format onnx." in err
 
 
 @pytest.mark.parametrize(

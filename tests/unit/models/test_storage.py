@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fer_core.errors import ModelError
-from fer_core.models.storage import in_half_precision
+from fer_core.models.storage import CALIBRATION, calibration_pictures, in_half_precision, in_int8
 
 SIDE = 40  # a layer of 1,600 weights
 BIAS = np.linspace(0, 1e5, SIDE, dtype=np.float32)  # some are beyond float16
@@ -78,3 +78,16 @@ def test_what_float16_cannot_hold_is_refused(value, told):
     weights[3, 4] = value
     with pytest.raises(ModelError, match=f"The weights weights hold {told}, where half precision ends at 65,504"):
         in_half_precision(linear_model(weights))
+
+
+def test_a_model_without_convolutions_is_not_stored_in_eight_bits():
+    with pytest.raises(ModelError, match=r"no convolutions to store in eight bits\. Choose another --storage\."):
+        in_int8(linear_model(random_weights()), np.zeros((4, SIDE), np.uint8))
+
+
+def test_calibration_takes_a_fixed_choice_of_pictures():
+    images = np.arange(3 * CALIBRATION).reshape(-1, 1, 1, 1)
+    chosen = calibration_pictures(images)
+    assert len(set(chosen.ravel().tolist())) == CALIBRATION
+    np.testing.assert_array_equal(calibration_pictures(images), chosen)
+    assert len(calibration_pictures(images[:5])) == 5
