@@ -34,7 +34,7 @@ _BAD_YAML: Final = (yaml.YAMLError, ValueError, LookupError, AttributeError, Rec
 
 _RESIDUAL: Final = ("compact", "wide", "resnet18")
 
-FROM_SCRATCH: Final = (*_RESIDUAL, "vgg")
+_FROM_SCRATCH: Final = (*_RESIDUAL, "vgg")
 """Networks of ours for pictures at native size: there are no weights to begin with."""
 
 
@@ -480,7 +480,7 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _check_network(self) -> RunConfig:
-        if self.architecture in FROM_SCRATCH and self.weights == "imagenet":
+        if self.architecture in _FROM_SCRATCH and self.weights == "imagenet":
             raise ValueError(f"have weights none: there are no ImageNet weights of the {self.architecture} network")
         if self.attention and self.architecture not in _RESIDUAL:
             raise ValueError(
