@@ -222,7 +222,7 @@ def report(benchmark: str, measured_on: str, on: str, figures: Sequence[Figure],
         "input": measured_on,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": on,
-        "commit": _commit(),
+        "commit": commit(),
         "figures": [{**asdict(figure), "asked": figure.asked, "verdict": figure.verdict} for figure in figures],
     }
     text = json.dumps(document, indent=1)
@@ -238,7 +238,7 @@ def _line(figure: Figure) -> str:
     return f"{value}  {figure.name}{f', baseline: {figure.baseline}' if figure.baseline else ''}{asked}"
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit that was measured; ``+`` where files differ from it."""
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from benchmarks.measure import RESULTS, Summary
 
-LONG = frozenset({"framing", "copies"})
-"""What has too many figures for one table of all; its file holds them."""
+LONG = frozenset({"framing", "copies", "experiments"})
+"""What has too many figures for one table of all, or a page of its own; its file holds them."""
 
 
 def table() -> str:
