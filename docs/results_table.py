@@ -35,7 +35,7 @@ def row(model: ServedModel, split: str, report: EvaluationReport) -> str:
     leak_free = report.leak_free
     known = leak_free.accuracy is not None and leak_free.ci95 is not None
     apart = f"{percent(leak_free.accuracy, leak_free.ci95)} (n {leak_free.n:,})" if known else "not known"
-    chosen = " (epoch chosen and temperature fitted on it)" if split == model.card.selection_set else ""
+    chosen = " (chosen and fitted on it)" if split == model.card.selection_set else ""
     return (
         f"| `{model.name}` | {split}{chosen} | {report.n:,} | {percent(report.accuracy, report.ci95)} | {apart} "
         f"| {report.macro_f1:.3f} | {100 * report.ece:.1f} % |"
