@@ -86,7 +86,7 @@ def test_a_wrong_setting_is_named(override, said):
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(ConfigError, match=r"Unknown preset .compct.; known: bundled, .*. Did you mean compact\?"):
+    with pytest.raises(ConfigError, match=r"Unknown preset .compct.; known: compact, .*. Did you mean compact\?"):
         load_config("compct")
 
 
