@@ -12,7 +12,7 @@ from dashboard.sentences import weights_finding
 from fer_core.data.class_weights import inverse_class_weights
 from fer_core.emotions import EMOTIONS
 from fer_core.training import runs
-from fer_core.training.config import DEFAULT_PRESET, inverse_weight_settings, list_presets, load_preset
+from fer_core.training.config import inverse_weight_settings, list_presets, load_preset
 from fer_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def show_class_weights(dataset: Dataset) -> None:
     st.caption("No dataset is made: the weights are a setting of training, in every phase of the preset.")
     page_link("train", "Train with class weights", dataset=dataset.name, class_weights="inverse")
     with st.expander("The same as a command", icon=":material/terminal:"):
-        names = sorted(list_presets(), key=lambda name: name != DEFAULT_PRESET)
-        preset = load_preset(st.selectbox("Preset", names, key="weights_preset", width=280))
+        preset = load_preset(st.selectbox("Preset", list_presets(), key="weights_preset", width=280))
         leaky = dataset.info.contaminated
         name = runs.free_name(Workspace.default(), preset.preset)
         settings = inverse_weight_settings(preset)

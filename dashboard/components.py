@@ -25,6 +25,7 @@ from fer_core.workspace import Workspace, newest_first
 if TYPE_CHECKING:
     from fer_core.evaluation.report import EvaluationReport
     from fer_core.training.facts import Score
+    from fer_core.training.reached import Reached
 
 PAGES: Final = Path(__file__).parents[1] / "pages"
 REFRESH_SECONDS: Final = 2.0
@@ -122,7 +123,7 @@ def leak_badge(dataset: Dataset) -> None:
     st.badge(dataset_leak(dataset), icon=icon, color=colour)  # type: ignore[arg-type]
 
 
-def accuracy(report: EvaluationReport | Score, split: str, leak: str) -> str:
+def accuracy(report: EvaluationReport | Score | Reached, split: str, leak: str) -> str:
     """The one way an accuracy is written: value, interval, split, n and leak badge."""
     low, high = report.ci95
     return f"{100 * report.accuracy:.1f} % ± {50 * (high - low):.1f} · {split} · n {report.n:,} · {leak}"

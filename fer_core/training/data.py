@@ -188,6 +188,8 @@ def augment(images: Pixels, config: AugmentationConfig, rng: np.random.Generator
     Returns:
         New images of the same shape; the same ones where nothing is to be changed.
     """
+    if config.off:
+        return images  # or what a frozen backbone says of them, which has no height and width
     if not config.still:
         images = move(images, draw_moves(len(images), config, rng))
     return retouch(images, config, rng)

@@ -142,7 +142,7 @@ def check_teachers(config: RunConfig, dataset: Dataset, *, allow_leaks: bool) ->
         LeakError: A teacher learnt from another dataset, and leaks are not allowed.
     """
     space = Workspace.default()
-    for name in {name for phase in config.phases for name in phase.teacher_names}:
+    for name in _teachers(config):
         card = teacher_run(space, name).card
         assert card is not None  # or it had not finished
         if card.dataset.fingerprint != dataset.info.fingerprint and not allow_leaks:
@@ -150,6 +150,22 @@ def check_teachers(config: RunConfig, dataset: Dataset, *, allow_leaks: bool) ->
                 f"The teacher {name} learnt from {card.dataset.name}, and may know evaluation photographs of "
                 f"{dataset.name}. Train it on {dataset.name}, or go on anyway with --allow-leaks."
             )
+
+
+def missing_teachers(space: Workspace, config: RunConfig) -> list[str]:
+    """The teachers that a run asks for and that are no finished runs, in its order."""
+    missing = []
+    for name in _teachers(config):
+        try:
+            teacher_run(space, name)
+        except ConfigError:
+            missing.append(name)
+    return missing
+
+
+def _teachers(config: RunConfig) -> list[str]:
+    """Those of all phases, each once."""
+    return list(dict.fromkeys(name for phase in config.phases for name in phase.teacher_names))
 
 
 def teacher_run(space: Workspace, name: str) -> Run:

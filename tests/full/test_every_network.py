@@ -1,4 +1,4 @@
-"""The networks whose export takes half a minute each."""
+"""The networks whose export takes up to half a minute each."""
 
 import pytest
 
@@ -8,6 +8,8 @@ from tests.unit.models import test_export
 @pytest.mark.parametrize(
     ("preset", "changes"),
     [
+        ("teacher", {}),
+        ("teacher", {"architecture": "resnet18", "attention": 16}),
         ("resnet50v2", {"side": 64}),
         ("resnet50", {"side": 64, "pixels": "imagenet-caffe"}),
         ("efficientnetv2b0", {"side": 40}),

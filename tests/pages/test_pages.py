@@ -15,6 +15,7 @@ from fer_core.data.config import Policy
 from fer_core.data.dataset import Dataset
 from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.inference.images import sample_photograph
+from fer_core.inference.served import default_model
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import StopWish
 from fer_core.jobs.store import Job, JobStatus, list_jobs
@@ -342,7 +343,7 @@ def test_a_dataset_that_is_being_written_is_not_offered(workspace, dataset):
 def test_an_imported_model_is_not_taken_for_the_one_in_the_box(workspace):
     write_brightness_model(workspace.models / "mine" / "model.onnx")
     assert "mine" not in text_of(open_page("overview"))
-    assert open_page("predict").selectbox(key="model").value == "fer2013-compact"
+    assert open_page("predict").selectbox(key="model").value == default_model(workspace).name
 
 
 def test_a_link_to_a_model_that_is_gone_says_so():

@@ -1,20 +1,30 @@
 """The views of a run on the Train page as Streamlit runs them."""
 
-import itertools
 import os
+import shlex
 import time
+from itertools import pairwise
 
 import pytest
 
 from dashboard import charts
 from dashboard.run_panel import VIEWS
 from fer_core.emotions import EMOTIONS
-from fer_core.inference.served import CARD_FILE, list_models
+from fer_core.inference.served import CARD_FILE, default_model
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, JobStatus, list_jobs
 from fer_core.training import runs
-from fer_core.training.config import load_preset
+from fer_core.training.config import (
+    NO_AUGMENTATION,
+    STRONG_AUGMENTATION,
+    AugmentationConfig,
+    PhaseConfig,
+    apply_overrides,
+    list_presets,
+    load_preset,
+)
+from fer_core.training.reached import read_reached
 from fer_core.training.runs import Run
 from fer_core.training.speeds import NetworkSpeed, PhaseSpeed, network_of, remember, work_of
 from fer_core.training.weights import WEIGHTS
@@ -130,7 +140,7 @@ def test_classes_differ_by_colour_and_dash_and_are_named(job):
     assert len({line.line.color for line in figure.data}) == len({line.line.dash for line in figure.data}) == 7
     named = [note for note in figure.layout.annotations if note.text.lower() in EMOTIONS]
     heights = sorted(note.ay for note in named)
-    assert min(b - a for a, b in itertools.pairwise(heights)) >= 4  # on top of each other none can be read
+    assert min(b - a for a, b in pairwise(heights)) >= 4  # on top of each other none can be read
 
 
 def test_a_class_that_validation_does_not_hold_has_no_line(job):
@@ -174,15 +184,19 @@ def chosen(app):
 def test_each_recipe_is_a_card_that_says_what_is_known_and_what_is_missing(squares):
     app = open_page("train")
     text = text_of(app)
-    card = next(model.card for model in list_models(runs.Workspace.default()) if model.bundled)
-    test = card.metrics["test"]
+    test = default_model(runs.Workspace.default()).card.metrics["test"]
     assert f"The model in the box: {100 * test.accuracy:.1f} %" in text
-    assert f"test · n {test.n:,} · Clean" in text
+    assert f"test · n {test.n:,} · Clean. " in text
+    compact = read_reached()["compact"]  # whose model is not in the box any more
+    assert f"Measured: {100 * compact.accuracy:.1f} %" in text
+    assert f"{compact.epochs} epochs instead of 24 on two processor cores." in text
+    assert f"Measured: {100 * read_reached()['teacher'].accuracy:.1f} %" in text
+    assert "on NVIDIA H200, which other runs shared." in text
     assert "67.08 % on FER2013's test, n 7,178, as published, not measured here." in text
     assert "Its source states no accuracy." in text
     assert "What it reaches is not known." in text
     assert text.count("ImageNet weights: not here yet") == 3
-    assert text.count("Time not measured on this machine yet") == 4
+    assert text.count("Time not measured on this machine yet") == len(list_presets())
     helps = [caption.help for caption in app.caption if "weights" in caption.value]
     assert all(WEIGHTS[name].name in "".join(helps).replace("\\", "") for name in ("resnet50", "resnet50v2"))
 
@@ -196,6 +210,39 @@ def test_a_card_is_chosen_by_its_button_and_the_form_follows(squares):
     assert app.text_input(key="train_name").value == "resnet50v2-1"
     assert "--preset resnet50v2" in app.code[0].value
     assert {"Epochs · 1 Head", "Epochs · 2 Fine-tuning"} <= {widget.label for widget in app.number_input}
+
+
+def test_our_recipes_come_first_and_the_small_one_is_chosen(squares):
+    keys = [found.key for found in open_page("train").button if found.key and found.key.startswith("preset-")]
+    assert keys[:3] == ["preset-compact", "preset-bundled", "preset-teacher"]
+    assert keys == [f"preset-{name}" for name in list_presets()]
+
+
+def write_teacher(workspace, name, dataset):
+    """A finished run with a network beside it, as far as a page looks."""
+    (write_finished_run(workspace, name, dataset) / runs.KERAS_FILE).touch()
+
+
+def test_the_card_of_the_taught_recipe_says_which_runs_are_missing(workspace, squares):
+    write_teacher(workspace, "teacher-2", squares)
+    write_finished_run(workspace, "teacher-3", squares)  # its network was deleted
+    app = open_page("train")
+    line = "No finished runs teacher-1, teacher-3: train them first, with the recipe Teacher"
+    [caption] = [caption for caption in app.caption if line in caption.value]
+    assert "or name other finished runs under All settings" in caption.help
+    write_teacher(workspace, "teacher-1", squares)
+    (workspace.runs / "teacher-3" / runs.KERAS_FILE).touch()
+    assert "No finished runs" not in text_of(open_page("train"))
+
+
+def test_a_taught_run_without_its_teachers_is_refused_in_one_sentence(workspace, squares):
+    app = open_page("train")
+    app.button(key="preset-bundled").click().run()
+    button(app, "Start training").click().run()
+    assert not app.exception
+    said = [error.value.replace("\\", "") for error in app.error]
+    assert said == ["teachers: No run named 'teacher-1'. Runs in the workspace: none yet."]
+    assert not list(workspace.runs.glob("*"))
 
 
 def test_a_name_that_was_typed_stays_when_another_recipe_is_chosen(squares):
@@ -240,7 +287,7 @@ def test_measuring_is_a_job_whose_end_fills_the_card(workspace, squares):
     assert job.state() is JobState.DONE, job.log_tail()
     app.run()
     text = text_of(app)
-    assert text.count("Time not measured on this machine yet") == 3
+    assert text.count("Time not measured on this machine yet") == len(list_presets()) - 1
     assert "measure-1" not in text
     assert list_jobs(workspace.runs) == []
 
@@ -276,6 +323,47 @@ def test_augmentation_is_one_control_whose_figures_are_listed(squares):
     app.selectbox(key="augmentation-resnet50").set_value("Strong").run()
     assert "phases.0.augmentation.flip=true" in app.code[0].value
     assert "phases.1.augmentation.flip=true" in app.code[0].value
+
+
+@pytest.mark.parametrize(("strength", "augmentation"), [("None", NO_AUGMENTATION), ("Strong", STRONG_AUGMENTATION)])
+def test_a_strength_of_augmentation_says_everything_that_is_done_to_images(squares, strength, augmentation):
+    app = open_page("train")
+    app.button(key="preset-teacher").click().run()  # it changes light and erases by itself
+    app.selectbox(key="augmentation-teacher").set_value(strength).run()
+    assert told(app, "teacher").phases[0].augmentation == augmentation
+
+
+def told(app, preset):
+    """The settings that the command on the page means."""
+    words = shlex.split(app.code[0].value)
+    return apply_overrides(load_preset(preset), [after for word, after in pairwise(words) if word == "--set"])
+
+
+def test_every_setting_of_a_phase_is_in_the_form_and_in_the_command(squares):
+    app = open_page("train")
+    widgets = [*app.number_input, *app.text_input, *app.selectbox, *app.toggle]
+    for prefix, model in (("phases.0.", PhaseConfig), ("phases.0.augmentation.", AugmentationConfig)):
+        for name, field in model.model_fields.items():
+            if name != "augmentation":
+                [widget] = [widget for widget in widgets if widget.key == f"set-compact-{prefix}{name}"]
+                assert (widget.label, widget.help) == (field.title, field.description)
+    for name, value in {"brightness": 0.2, "contrast": 0.3, "erase": 0.5}.items():
+        app.number_input(key=f"set-compact-phases.0.augmentation.{name}").set_value(value)
+    app.number_input(key="set-compact-phases.0.teacher_share").set_value(1.0)
+    app.number_input(key="set-compact-phases.0.teacher_views").set_value(3)
+    app.text_input(key="set-compact-phases.0.teachers").set_value("one, other.run").run()
+    expected = load_preset("compact")
+    phase = expected.phases[0]
+    phase.teachers, phase.teacher_share, phase.teacher_views = "one, other.run", 1.0, 3
+    phase.augmentation.brightness, phase.augmentation.contrast, phase.augmentation.erase = 0.2, 0.3, 0.5
+    assert told(app, "compact") == expected
+
+
+def test_a_taught_recipe_can_be_trained_without_teachers(squares):
+    app = open_page("train")
+    app.button(key="preset-bundled").click().run()
+    app.text_input(key="set-bundled-phases.0.teachers").set_value("").run()
+    assert told(app, "bundled").phases[0].teacher_names == []
 
 
 def test_several_seeds_start_as_many_runs_which_wait_in_line(workspace, squares):

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from fer_core.inference.served import default_model
 from fer_core.jobs.store import Job, JobStatus
 from tests.unit.command_line import call
 from tests.unit.runs import write_finished_run
@@ -83,9 +84,10 @@ def test_a_wrong_call_is_one_line(capfd, two, arguments, said):
 
 
 def test_training_does_not_take_the_name_of_a_model(capfd, workspace, dataset):
-    code, out, err = call(capfd, "train", "tiny", "--name", "fer2013-compact")
+    name = default_model(workspace).name
+    code, out, err = call(capfd, "train", "tiny", "--name", name)
     assert (code, out) == (2, "")
-    assert "There is a run or model named 'fer2013-compact' already" in err
+    assert f"There is a run or model named '{name}' already" in err
     assert not workspace.runs.exists()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fer_core.errors import ConfigError
-from fer_core.training.config import PhaseConfig, load_preset
+from fer_core.training.config import PhaseConfig, apply_overrides, load_preset
 from tests.conftest import ROOT
 
 
@@ -37,6 +37,21 @@ def test_compact_fits_any_size_and_channels(shape):
     assert model.get_layer("features").output.shape[-1] == 256
 
 
+@pytest.mark.parametrize(
+    ("architecture", "features", "total"),
+    [
+        ("wide", (3, 3, 288), 2_157_255),
+        ("vgg", (6, 6, 512), 4_693_575),
+        ("resnet18", (6, 6, 512), 11_180_871),
+    ],
+)
+def test_our_larger_networks_read_native_pictures(architecture, features, total):
+    model = build(architecture=architecture)
+    assert model.get_layer("features").output.shape[1:] == features
+    assert model.count_params() == total
+    assert build((16, 16, 3), architecture=architecture).predict_on_batch(pictures((16, 16, 3))).shape == (3, 7)
+
+
 def test_compact_has_the_size_that_the_card_states():
     from fer_core.models.architectures import count_parameters
 
@@ -48,6 +63,8 @@ def test_compact_has_the_size_that_the_card_states():
     ("preset", "shape", "side", "message"),
     [
         ("compact", (12, 48, 1), None, r"16x16 pixels and more; the dataset's are 12x48"),
+        ("bundled", (12, 48, 1), None, r"The wide network reads pictures of 16x16 pixels and more"),
+        ("teacher", (48, 15, 1), None, r"The VGG network reads pictures of 16x16 pixels and more"),
         ("resnet50", (28, 28, 3), None, r"ResNet50 reads pictures of 32x32 pixels and more; the dataset's are 28x28"),
         ("resnet50v2", (48, 48, 1), 16, r"32x32 pixels and more; side is 16. Use --set side=32"),
     ],
@@ -171,6 +188,17 @@ def test_attention_is_in_every_block_of_the_compact_network():
     units = [2, 4, 8, 16]
     added = sum(2 * w * u + w + u for w, u in zip((32, 64, 128, 256), units, strict=True))
     assert model.count_params() == build((16, 16, 1)).count_params() + added
+
+
+def test_attention_is_only_for_networks_of_residual_blocks():
+    from fer_core.models.layers import ChannelAttention
+
+    for architecture, blocks in (("wide", 5), ("resnet18", 8)):
+        model = build((16, 16, 1), architecture=architecture, attention=16)
+        assert sum(isinstance(layer, ChannelAttention) for layer in model.layers) == blocks
+    for preset in ("teacher", "resnet50", "resnet50v2", "efficientnetv2b0"):
+        with pytest.raises(ConfigError, match="attention 0: only the blocks of compact, wide, resnet18 take it"):
+            apply_overrides(load_preset(preset), ["attention=16"])
 
 
 @pytest.mark.parametrize("shape", [(4, 8), (4, 3, 5, 8)])

@@ -143,7 +143,8 @@ def softmax(logits):
     ("preset", "changes"),
     [
         ("compact", {"attention": 16, "head": "attention 16, dropout 0.3"}),
-        # The others take half a minute each: tests/full/test_every_network.py
+        ("bundled", {"attention": 16}),
+        # The others take up to half a minute each: tests/full/test_every_network.py
     ],
 )
 def test_every_network_is_exported_from_native_pictures(tmp_path, preset, changes):
@@ -151,6 +152,7 @@ def test_every_network_is_exported_from_native_pictures(tmp_path, preset, change
 
     from fer_core.models.architectures import build
     from fer_core.models.export import export_onnx
+    from fer_core.models.serving import OUTPUTS, ServingModel
 
     keras.utils.set_random_seed(0)
     model = build(load_preset(preset).model_copy(update=changes), (16, 16, 1))
@@ -158,6 +160,10 @@ def test_every_network_is_exported_from_native_pictures(tmp_path, preset, change
     export_onnx(model, 1.0, tmp_path / "model.onnx", pictures)
     expected = softmax(model.predict_on_batch(pictures))
     np.testing.assert_allclose(answers(tmp_path / "model.onnx", pictures), expected, atol=1e-4)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    served = session.run(list(OUTPUTS), {"image": pictures})
+    for ours, theirs in zip(served, ServingModel(model).predict_on_batch(pictures), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

@@ -57,6 +57,8 @@ def test_resnet50_is_the_published_recipe():
     ("preset", "side", "total", "trainable"),
     [
         ("compact", None, 1_230_503, [1_227_623]),
+        ("bundled", None, 2_157_255, [2_153_063]),
+        ("teacher", None, 4_693_575, [4_689_735]),
         ("resnet50v2", 224, 24_757_255, [1_187_335, 17_516_039]),
         ("resnet50", 224, 23_653_639, [65_863, 16_988_231]),
         ("efficientnetv2b0", 224, 5_928_279, [8_967, 5_807_063]),

@@ -7,6 +7,7 @@ import yaml
 from fer_core.errors import ConfigError, FerError
 from fer_core.training.config import (
     NOT_SETTABLE,
+    STRONG_AUGMENTATION,
     AugmentationConfig,
     PhaseConfig,
     RunConfig,
@@ -23,6 +24,14 @@ def test_every_preset_loads_and_says_what_it_is(name):
     assert config.preset == name
     assert config.title
     assert config.description.endswith(".")
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_strong_augmentation_is_no_weaker_than_that_of_any_preset_in_any_way(name):
+    for phase in load_preset(name).phases:
+        for way, amount in phase.augmentation:
+            strong = getattr(STRONG_AUGMENTATION, way)
+            assert strong <= amount if way == "scale_min" else strong >= amount, way
 
 
 @pytest.mark.parametrize("model", [RunConfig, PhaseConfig, AugmentationConfig])
@@ -86,7 +95,7 @@ def test_a_wrong_setting_is_named(override, said):
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(ConfigError, match=r"Unknown preset .compct.; known: bundled, .*. Did you mean compact\?"):
+    with pytest.raises(ConfigError, match=r"Unknown preset .compct.; known: compact, .*. Did you mean compact\?"):
         load_config("compct")
 
 

@@ -51,7 +51,7 @@ def test_fewer_images_than_a_batch():
     assert data[0][0].shape == (3, 12, 12, 1)
 
 
-@pytest.mark.parametrize("shape", [(12, 12, 1), (12, 16, 1), (12, 16, 3)])
+@pytest.mark.parametrize("shape", [(12, 12, 1), (12, 16, 1), (12, 16, 3), (8,)])  # last: features, not pictures
 def test_augmentation_of_nothing_changes_nothing(shape):
     before = images(5, shape)
     np.testing.assert_array_equal(augment(before, NOTHING, np.random.default_rng(0)), before)

@@ -12,7 +12,7 @@ import pytest
 
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
-from fer_core.inference.served import find_model
+from fer_core.inference.served import default_model, find_model
 from fer_core.jobs.store import Job, JobStatus, list_jobs
 from fer_core.training import run_archive, run_folder, runs
 from fer_core.training.facts import read_facts
@@ -230,8 +230,10 @@ def test_the_same_file_twice_is_refused(workspace, run, elsewhere):
     refused(elsewhere, target, "twice")
 
 
-@pytest.mark.parametrize("name", ["first", "fer2013-compact", "../out", "a b"])
+@pytest.mark.parametrize("name", ["first", "the model in the box", "../out", "a b"])
 def test_a_name_that_is_taken_or_bad_is_refused(workspace, run, name):
+    if name == "the model in the box":
+        name = default_model(workspace).name
     with pytest.raises(FerError):
         import_run(workspace, packed(run), name)
     assert names(workspace) == ["first"]

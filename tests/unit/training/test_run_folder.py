@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from fer_core.errors import FerError, JobError
-from fer_core.inference.served import find_model
+from fer_core.inference.served import default_model, find_model
 from fer_core.jobs.store import Job, JobStatus, list_jobs
 from fer_core.training import run_folder, runs
 from fer_core.training.run_folder import Notes
@@ -61,7 +61,6 @@ def test_the_command_of_a_renamed_run_names_it(workspace, tiny):
         ("first", "", "cannot be the name of a run"),
         ("gone", "new", "No run named 'gone'"),
         ("first", "mine", "There is a run or model named 'mine' already"),
-        ("first", "fer2013-compact", "There is a run or model named 'fer2013-compact' already"),
     ],
 )
 def test_a_name_that_is_taken_or_bad_is_refused(workspace, tiny, run, name, new, said):
@@ -70,6 +69,14 @@ def test_a_name_that_is_taken_or_bad_is_refused(workspace, tiny, run, name, new,
     with pytest.raises(FerError, match=said):
         run_folder.rename(workspace, name, new)
     assert sorted(names(workspace)) == ["first", "second"]
+
+
+def test_the_name_of_the_model_in_the_box_is_taken(workspace, run):
+    taken = default_model(workspace).name
+    assert taken != "first"
+    with pytest.raises(FerError, match=f"There is a run or model named '{taken}' already"):
+        run_folder.rename(workspace, "first", taken)
+    assert names(workspace) == ["first"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fer_core.errors import FerError, JobError, LeakError
+from fer_core.inference.served import default_model
 from fer_core.jobs.store import JobStatus
 from fer_core.training import runs
 from fer_core.training.config import apply_overrides, load_preset
@@ -208,11 +209,11 @@ def test_a_name_that_is_no_folder_name_is_refused(workspace, tiny, name):
         runs.create(workspace, name, runs.complete(config(), tiny), [])
 
 
-@pytest.mark.parametrize("name", ["mine", "fer2013-compact"])
-def test_a_run_does_not_take_the_name_of_a_model(workspace, tiny, name):
+def test_a_run_does_not_take_the_name_of_a_model(workspace, tiny):
     write_brightness_model(workspace.models / "mine" / "model.onnx")
-    with pytest.raises(FerError, match=f"There is a run or model named '{name}' already"):
-        runs.create(workspace, name, runs.complete(config(), tiny), [])
+    for name in ("mine", default_model(workspace).name):
+        with pytest.raises(FerError, match=f"There is a run or model named '{name}' already"):
+            runs.create(workspace, name, runs.complete(config(), tiny), [])
     assert list(workspace.runs.glob("*")) == []
 
 
