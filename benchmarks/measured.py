@@ -61,7 +61,7 @@ def measured(card_file: Path, preset: str, *, device: str = "", shared: bool = F
 
 def _epochs_on_card(card: ModelCard) -> int:
     """As ``benchmarks.bundle`` notes them."""
-    told = (re.match(r"Trained for (\d+) epochs", note) for note in card.notes)
+    told = (re.match(r"Trained for (\d+)(?: of \d+)? epochs", note) for note in card.notes)
     planned = next((int(found[1]) for found in told if found), None)
     if planned is None:
         raise FerError(f"{card.name}: neither its card nor events beside it tell how many epochs it was trained for.")

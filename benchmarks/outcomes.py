@@ -43,17 +43,18 @@ class Entry(BaseModel, extra="forbid"):
 
     Attributes:
         kind: ``run`` is a run of that name; ``mean`` that of several runs' stored answers, ``mean-mirrored`` likewise
-            with those to mirrored pictures; ``mirrored`` asks a served model about each picture and its mirror image;
+            with those to mirrored pictures; ``served`` asks a served model about each picture, and ``mirrored`` about
+            its mirror image, too;
             ``prior`` and ``offset`` change the stored answers of a run; ``batches`` times how batches are made.
         of: Names of runs.
-        model: For ``mirrored``: the served model; ``of`` names the run whose dataset it is asked about.
+        model: For ``served`` and ``mirrored``: the served model; ``of`` names the run whose dataset it is asked about.
         classes: For ``offset``: those that get it.
         against: Name of the experiment that it is compared with, image by image where both know the same images.
         pace_of: Name of a run that its curve is compared with, where it did not come to its end.
     """
 
     name: str
-    kind: Literal["run", "mean", "mean-mirrored", "mirrored", "prior", "offset", "batches"]
+    kind: Literal["run", "mean", "mean-mirrored", "served", "mirrored", "prior", "offset", "batches"]
     of: list[str] = []
     model: str = ""
     classes: list[str] = []
@@ -206,6 +207,7 @@ def find(entry: Entry, material: Material) -> Outcome:
         "run": _of_run,
         "mean": _of_mean,
         "mean-mirrored": _of_mean,
+        "served": _of_served,
         "mirrored": _of_mirrored,
         "prior": _of_sweep,
         "offset": _of_sweep,
@@ -313,6 +315,17 @@ def _of_mean(entry: Entry, material: Material) -> Outcome:
         answers = material.said[entry.name, split] = Answers(said, dataset.split(split).labels)
         scores[split] = _scores(evaluate_predictions(*answers, None, ""))
     return Outcome(validation=scores["validation"], test=scores["test"])
+
+
+def _of_served(entry: Entry, material: Material) -> Outcome:
+    dataset = open_dataset(material.run(entry.of[0]).config)
+    predictor = Predictor.load(find_model(entry.model, Workspace(Path("/nonexistent"))))
+    outcome = Outcome()
+    for name in _SPLITS:
+        split = dataset.split(name)
+        answers = material.said[entry.name, name] = Answers(predictor.classify(split.images), split.labels)
+        setattr(outcome, name, _scores(evaluate_predictions(*answers, None, "")))
+    return outcome
 
 
 def _of_mirrored(entry: Entry, material: Material) -> Outcome:
