@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fer_core.data.audit import audit, audit_dataset, audit_sources
 from fer_core.data.findings import find
 from fer_core.data.info import CrossSplit, count
@@ -54,6 +56,7 @@ def test_new_faces_are_not_taken_for_reexports(tmp_path):
     assert found.reexports == []
 
 
+@pytest.mark.slow
 def test_the_real_archives_give_the_known_answers(real_data):
     paths = {"fer2013": real_data / "fer2013.zip", "edf": real_data / "emotion-detection-fer.zip"}
     opened = open_sources([f"{name}={path}" for name, path in paths.items()])

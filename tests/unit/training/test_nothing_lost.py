@@ -127,13 +127,13 @@ def test_a_damaged_run_is_shown_or_told_of_in_one_sentence(stopped, capsys, name
     ("name", "size"),
     [
         ("status.json", 20),
-        ("events.jsonl", 0),
-        ("events.jsonl", -300),
-        ("checkpoints/state.json", 0),
-        ("checkpoints/state.json", -1),
-        ("checkpoints/NEWEST", 0),
+        pytest.param("events.jsonl", 0, marks=pytest.mark.slow),
+        pytest.param("events.jsonl", -300, marks=pytest.mark.slow),
+        pytest.param("checkpoints/state.json", 0, marks=pytest.mark.slow),
+        pytest.param("checkpoints/state.json", -1, marks=pytest.mark.slow),
+        pytest.param("checkpoints/NEWEST", 0, marks=pytest.mark.slow),
         ("checkpoints/NEWEST", -1),
-        ("config.yaml", -1),  # only the end of its last line
+        pytest.param("config.yaml", -1, marks=pytest.mark.slow),  # only the end of its last line
     ],
 )
 def test_a_damaged_run_goes_on_to_the_same_bits(home, stopped, capsys, caplog, name, size):

@@ -144,6 +144,7 @@ def config(*phases, **changes):
     return RunConfig(preset="own", phases=list(phases), threads=2, **changes)
 
 
+@pytest.mark.slow  # the parts: test_optimizers.py and test_runs.py
 def test_a_phase_that_stops_early_counts_as_long_as_it_was(workspace, tiny):
     # Nothing improves at a learning rate that changes nothing: the best epoch is the first.
     still = phase(name="Still", epochs=9, learning_rate=1e-12, weight_decay=0, early_stopping=2)

@@ -40,6 +40,7 @@ def uninterrupted(workspace, tiny):
     return Run(Job(workspace.runs / "whole"))
 
 
+@pytest.mark.slow  # without a kill: test_nothing_lost.py
 def test_killed_run_resumes_to_the_same_bits(workspace, uninterrupted):
     begin = ["train", "tiny", "--preset=compact", "--name=killed", *SETTINGS]
     go_on = ["train", "--resume=killed"]
