@@ -28,10 +28,11 @@ def change(run, **changes):
     (run.folder / CARD_FILE).write_text(card.model_copy(update=changes).model_dump_json())
 
 
-def test_the_model_in_the_box_is_known_by_its_card(workspace):
+def test_what_is_known_of_the_preset_in_the_box_is_of_the_run_that_ships(workspace):
     card = default_model(workspace).card
     known, test = read_reached()[card.preset], card.metrics["test"]
-    assert (known.split, known.n, known.accuracy, known.ci95) == ("test", test.n, test.accuracy, test.ci95)
+    assert (known.split, known.n) == ("test", test.n)
+    assert known.accuracy == pytest.approx(test.accuracy, abs=0.01)  # of the run's own file, before eight bits
     assert known.epochs == (card.ended_after or load_preset(card.preset).total_epochs)
     assert card.preset == "bundled"
     assert measured(ASSETS / card.name / CARD_FILE, card.preset).epochs == known.epochs
