@@ -39,7 +39,7 @@ def test_every_page_says_what_to_do_when_there_is_nothing(name):
         "runs": "No run yet",
         "evaluate": "Prepare a dataset first",
         "predict": "Nothing uploaded yet",
-        "about": "The epoch was chosen",
+        "about": "The temperature was fitted",
     }
     assert expected[name] in text_of(app)
 
