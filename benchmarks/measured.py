@@ -53,7 +53,7 @@ def measured(card_file: Path, preset: str, *, device: str = "", shared: bool = F
         ci95=report.ci95,
         leaks=leak_words(card, split),
         epochs=epochs,
-        device=_device(run.job.events()) or device,
+        device=trained_on(run.job.events()) or device,
         seconds=round(run.history["seconds"].sum(), 1) or None,
         shared=shared,
     )
@@ -68,7 +68,7 @@ def _epochs_on_card(card: ModelCard) -> int:
     return card.ended_after or planned
 
 
-def _device(events: Iterable[dict[str, Any]]) -> str:
+def trained_on(events: Iterable[dict[str, Any]]) -> str:
     """Where the last epoch was trained: a run may have been ended on another machine."""
     now = found = ""
     for event in events:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from benchmarks.batch_making import BatchTimes, batch_times
+from benchmarks.measured import trained_on
 from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
@@ -23,7 +24,6 @@ from fer_core.evaluation.predictions import predictions_file, probabilities_of, 
 from fer_core.evaluation.report import EvaluationReport, Interval, evaluate_predictions
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.served import find_model
-from fer_core.jobs.event_log import EventLog
 from fer_core.jobs.store import Job
 from fer_core.training.runs import Run, open_dataset
 from fer_core.workspace import Workspace
@@ -255,20 +255,9 @@ def _training(run: Run) -> Training:
         lowest_loss_epoch=int(history["epoch"][lowest]) + 1,
         train_accuracy=history["accuracy"].iloc[-1],
         seconds=float(history["seconds"].median()),
-        device=_device(run),
+        device=trained_on(run.job.events()),
         gpu_percent=None if math.isnan(busy) else busy,
     )
-
-
-def _device(run: Run) -> str:
-    """What its last epoch was trained on: a run may be ended on another machine, which says its own name."""
-    device = trained_on = ""
-    for event in EventLog(run.folder / "events.jsonl").look().events:
-        if event["type"] == "device":
-            device = event["name"]
-        elif event["type"] == "epoch":
-            trained_on = device
-    return trained_on
 
 
 def _answers(run: Run, split: str, material: Material) -> Answers | None:
