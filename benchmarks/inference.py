@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from benchmarks.measure import Figure, Summary, arguments, interleave, machine, note, ratios, report, run_child
+from benchmarks.measure import (
+    Figure,
+    Summary,
+    arguments,
+    interleave,
+    machine,
+    milliseconds,
+    note,
+    ratios,
+    report,
+    run_child,
+)
 
 KERAS: Final = "the same network in Keras, predict_on_batch"
 LIBRARIES: Final = "importing numpy, cv2 and onnxruntime alone"
@@ -113,16 +123,7 @@ def _latencies(repeats: int) -> tuple[str, list[Figure]]:
     network = build(load_preset(served.card.preset), predictor.input_shape)  # its weights do not matter for its speed
 
     def median(call: Callable[[Any], Any], faces: Any) -> Callable[[], float]:
-        def run() -> float:
-            call(faces)
-            took, began = [], time.perf_counter()
-            while time.perf_counter() - began < _SECONDS:
-                start = time.perf_counter()
-                call(faces)
-                took.append(time.perf_counter() - start)
-            return 1000 * statistics.median(took) / len(faces)
-
-        return run
+        return lambda: statistics.median(milliseconds(lambda: call(faces), _SECONDS)) / len(faces)
 
     figures = []
     for batch, asked in ASKED.items():

@@ -159,6 +159,17 @@ def run_child(command: Sequence[str | Path], environment: Mapping[str, str] | No
         return Child(now - began, max(summed, usage.ru_maxrss * unit) / 1e6, output.read())
 
 
+def milliseconds(call: Callable[[], Any], seconds: float) -> list[float]:
+    """What each of the calls took that fit into so many seconds; one before them, which prepares, is not counted."""
+    call()
+    took, began = [], time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        call()
+        took.append(1000 * (time.perf_counter() - start))
+    return took
+
+
 def memory_of(pid: int) -> int:
     """Resident bytes of a process and its descendants now."""
     total = 0

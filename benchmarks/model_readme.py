@@ -6,14 +6,13 @@ No figure of it is typed: ``benchmarks.bundle`` writes it from what was measured
 from __future__ import annotations
 
 import statistics
-import time
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnxruntime
 
-from benchmarks.measure import machine
+from benchmarks.measure import machine, milliseconds
 from fer_core.data.dataset import Dataset
 from fer_core.inference.card_text import markdown, two_columns
 from fer_core.inference.predictor import Predictor
@@ -76,10 +75,5 @@ def _speed(file: Path) -> str:
 def _milliseconds(predictor: Predictor, batch: int) -> str:
     """The median per face, and the number of calls; speed does not depend on the pictures."""
     faces: Any = np.random.default_rng(0).integers(0, 256, (batch, *predictor.input_shape)).astype(np.uint8)
-    predictor.classify(faces)  # the first call of a size prepares for it
-    took, began = [], time.perf_counter()
-    while time.perf_counter() - began < _SECONDS:
-        start = time.perf_counter()
-        predictor.classify(faces)
-        took.append(time.perf_counter() - start)
-    return f"{1000 * statistics.median(took) / batch:.2f} (median of {len(took):,} calls)"
+    took = milliseconds(lambda: predictor.classify(faces), _SECONDS)
+    return f"{statistics.median(took) / batch:.2f} (median of {len(took):,} calls)"

@@ -39,9 +39,7 @@ class Backbone:
     connect: Callable[[keras.KerasTensor, RunConfig], keras.KerasTensor]
 
 
-def _residual(
-    title: str, stem: int, widths: Sequence[int], blocks: Sequence[int], *, pool: bool, smallest: int = 16
-) -> Backbone:
+def _residual(title: str, stem: int, widths: Sequence[int], blocks: Sequence[int], *, pool: bool) -> Backbone:
     """Residual networks for small pictures, from scratch.
 
     A 3x3 stem, then stages of residual blocks of two 3x3 convolutions (He et al. 2016, arXiv:1512.03385), each stage
@@ -53,7 +51,6 @@ def _residual(
         widths: Channels of each stage.
         blocks: How many blocks each stage has.
         pool: Whether the stem is pooled at once, because most of the cost would be at full size.
-        smallest: The smallest side that it reads, in pixels.
     """
 
     def connect(x: keras.KerasTensor, config: RunConfig) -> keras.KerasTensor:
@@ -70,14 +67,14 @@ def _residual(
                 x = _residual_block(x, width, stride, config.attention, name, FEATURES if number == last else name)
         return x
 
-    return Backbone(title, smallest, colour=False, connect=connect)
+    return Backbone(title, smallest=16, colour=False, connect=connect)
 
 
 def _vgg(title: str, widths: Sequence[int]) -> Backbone:
     """Plain stages of two 3x3 convolutions, pooled (Simonyan and Zisserman 2015, arXiv:1409.1556), normalised.
 
-    Without the last of VGG13's stages, whose map would be 1x1, and without its dense layers: Khaireddin and Chen 2021
-    (arXiv:2105.03588) found four stages best for FER2013.
+    Without the last of VGG13's stages, whose map would be 1x1, and without its dense layers; Khaireddin and Chen 2021
+    (arXiv:2105.03588) use four stages for FER2013, too.
     """
 
     def connect(x: keras.KerasTensor, config: RunConfig) -> keras.KerasTensor:
