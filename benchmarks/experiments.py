@@ -10,6 +10,7 @@ can be made without the runs; an experiment whose files are not at hand keeps wh
 from __future__ import annotations
 
 import argparse
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -39,11 +40,16 @@ class Log(BaseModel, extra="forbid"):
 
 
 class Data(BaseModel):
-    """What was trained on: images by split and class, and train images left out as copies of test."""
+    """What was trained on: images by split and class, and what was done about copies of test photographs in train.
 
-    name: str
+    Attributes:
+        left_out: Train images that were left out for it.
+        set_aside: Test images that decisions took out of test instead.
+    """
+
     counts: dict[str, dict[str, int]]
     left_out: int
+    set_aside: int = 0
 
 
 class Found(BaseModel):
@@ -51,7 +57,7 @@ class Found(BaseModel):
 
     date: str
     commit: str
-    data: Data
+    data: dict[str, Data]
     outcomes: dict[str, Outcome]
 
 
@@ -65,35 +71,41 @@ def read_found() -> Found:
     return Found.model_validate_json(FOUND.read_bytes())
 
 
-def search(log: Log, material: Material, known: dict[str, Outcome]) -> Found:
+def search(log: Log, material: Material, known: Found | None) -> Found:
     """Finds what every experiment came to.
 
     Args:
         log: The experiments.
         material: Where to look.
         known: What was found before, kept where files are not at hand.
-
-    Raises:
-        FerError: The dataset of the runs is not at hand.
     """
+    before = known.outcomes if known else {}
     outcomes = {}
     for entry in log.experiments:
         try:
             outcomes[entry.name] = find(entry, material)
         except FerError as error:
-            note(f"{entry.name}: {error}" + (" (kept as it was)" if entry.name in known else ""))
-            if entry.name in known:
-                outcomes[entry.name] = known[entry.name]
+            note(f"{entry.name}: {error}" + (" (kept as it was)" if entry.name in before else ""))
+            if entry.name in before:
+                outcomes[entry.name] = before[entry.name]
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Found(date=now, commit=commit(), data=_data(log, material), outcomes=outcomes)
+    return Found(date=now, commit=commit(), data={**(known.data if known else {}), **_data(log, material)}, outcomes=outcomes)
 
 
-def _data(log: Log, material: Material) -> Data:
-    """The dataset that most runs have; the first experiment's is another one."""
-    run = next(entry.of[0] for entry in log.experiments if entry.kind == "mean")
-    dataset = open_dataset(material.run(run).config)
-    left_out = sum(step.n for step in dataset.info.removed if step.why == _COPY_IN_TEST)
-    return Data(name=dataset.name, counts=dataset.counts(), left_out=left_out)
+def _data(log: Log, material: Material) -> dict[str, Data]:
+    """By name, the datasets of the runs whose mean was taken; what else was tried has the same."""
+    found = {}
+    for entry in log.experiments:
+        if entry.kind == "mean":
+            with contextlib.suppress(FerError):  # not at hand, and then known from before
+                dataset = open_dataset(material.run(entry.of[0]).config)
+                removed = dataset.info.removed
+                found[dataset.name] = Data(
+                    counts=dataset.counts(),
+                    left_out=sum(step.n for step in removed if step.why == _COPY_IN_TEST),
+                    set_aside=sum(step.n for step in removed if (step.step, step.split) == ("decided", "test")),
+                )
+    return found
 
 
 def text(log: Log, found: Found) -> str:
@@ -104,15 +116,11 @@ def text(log: Log, found: Found) -> str:
         for name, outcome in found.outcomes.items()
         if outcome.training and outcome.training.gpu_percent is not None
     }
-    fields = {
-        "name": f"`{found.data.name}`",
-        "left_out": f"{found.data.left_out:,}",
-        "disgust": str(found.data.counts["validation"]["disgust"]),
-        "before_ms": f"{batches.before:.1f}",
-        "after_ms": f"{batches.after:.1f}",
-        **busy,
-        **{split: f"{sum(classes.values()):,}" for split, classes in found.data.counts.items()},
-    }
+    fields = {"before_ms": f"{batches.before:.1f}", "after_ms": f"{batches.after:.1f}", **busy}
+    for name, data in found.data.items():
+        fields |= {f"{name} {split}": f"{sum(classes.values()):,}" for split, classes in data.counts.items()}
+        fields |= {f"{name} left out": f"{data.left_out:,}", f"{name} set aside": f"{data.set_aside:,}"}
+        fields |= {f"{name} disgust": str(data.counts["validation"]["disgust"])}
     head = [paragraph.format_map(fields) for paragraph in log.head]
     return page(head, [(entry, found.outcomes[entry.name]) for entry in log.experiments])
 
@@ -125,11 +133,7 @@ def main() -> None:
     options = parser.parse_args()
     log = read_log()
     if options.runs:
-        known = read_found().outcomes if FOUND.is_file() else {}
-        try:
-            found = search(log, Material(options.runs, options.answers, options.before), known)
-        except FerError as error:
-            raise SystemExit(str(error)) from None
+        found = search(log, Material(options.runs, options.answers, options.before), read_found())
         FOUND.write_text(found.model_dump_json(indent=1, exclude_defaults=True) + "\n")
     PAGE.write_text(text(log, read_found()))
 

@@ -47,14 +47,14 @@ def _residual(title: str, stem: int, widths: Sequence[int], blocks: Sequence[int
 
     Args:
         title: What messages call it.
-        stem: Channels of the stem.
-        widths: Channels of each stage.
+        stem: Channels of the stem, where ``RunConfig.width`` is 1.
+        widths: Channels of each stage, likewise.
         blocks: How many blocks each stage has.
         pool: Whether the stem is pooled at once, because most of the cost would be at full size.
     """
 
     def connect(x: keras.KerasTensor, config: RunConfig) -> keras.KerasTensor:
-        x = _convolution(x, stem, 3, 1, "stem")
+        x = _convolution(x, _scaled(stem, config), 3, 1, "stem")
         x = layers.ReLU(name="stem_relu")(x)
         if pool:
             x = layers.MaxPooling2D(2, name="stem_pool")(x)
@@ -64,7 +64,8 @@ def _residual(title: str, stem: int, widths: Sequence[int], blocks: Sequence[int
                 number += 1
                 name = f"block{number}"
                 stride = 2 if stage and not block else 1
-                x = _residual_block(x, width, stride, config.attention, name, FEATURES if number == last else name)
+                out = FEATURES if number == last else name
+                x = _residual_block(x, _scaled(width, config), stride, config.attention, name, out)
         return x
 
     return Backbone(title, smallest=16, colour=False, connect=connect)
@@ -83,12 +84,17 @@ def _vgg(title: str, widths: Sequence[int]) -> Backbone:
                 x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
             for half in ("first", "second"):
                 name = f"stage{stage}_{half}"
-                x = _convolution(x, width, 3, 1, name)
+                x = _convolution(x, _scaled(width, config), 3, 1, name)
                 out = FEATURES if (stage, half) == (len(widths), "second") else f"{name}_relu"
                 x = layers.ReLU(name=out)(x)
         return x
 
     return Backbone(title, smallest=16, colour=False, connect=connect)
+
+
+def _scaled(channels: int, config: RunConfig) -> int:
+    """Channels of a layer in a network of the width that is asked for; a multiple of 8, which processors like."""
+    return channels if config.width == 1 else max(8, 8 * round(channels * config.width / 8))
 
 
 def _residual_block(

@@ -406,6 +406,14 @@ class RunConfig(_Section):
         description="Squeeze-excitation in every block of the compact, wide and ResNet18 networks, narrowed by this "
         "factor; 0 for none.",
     )
+    width: float = Field(
+        1.0,
+        ge=0.25,
+        le=4,
+        title="Width",
+        description="Multiplies the channels of every layer of the networks without ImageNet weights (compact, wide, "
+        "VGG, ResNet18), rounded to eights: twice as wide is four times the work.",
+    )
     head: str = Field(
         "dropout 0.3",
         title="Head",
@@ -491,6 +499,8 @@ class RunConfig(_Section):
             raise ValueError(
                 f"have attention 0: only the blocks of {', '.join(_RESIDUAL)} take it; write it in head instead"
             )
+        if self.width != 1 and self.architecture not in _FROM_SCRATCH:
+            raise ValueError(f"have width 1: {self.architecture} has the channels that its ImageNet weights ask for")
         return self
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -18,7 +19,15 @@ from fer_core.preprocessing import Pixels
 from fer_core.training.config import AugmentationConfig, PhaseConfig
 
 _MOST_THREADS: Final = 4
-"""That make batches: more than these wait for each other, because Python runs one at a time between OpenCV's calls."""
+"""That make batches."""
+
+_AT_ONCE: Final = 150_000
+"""Values of images that are changed in one call. A call for each image would be shorter to write, but threads that make
+batches wait for Python between calls, and two would then be no faster than one; a call for a whole batch fetches new
+memory from the system every time, which costs as much as the sums."""
+
+_STEPS: Final = 32
+"""Of a pixel, in which OpenCV interpolates."""
 
 
 class Moves(NamedTuple):
@@ -36,7 +45,7 @@ class Moves(NamedTuple):
     scales: NDArray[np.float64]
     shifts: NDArray[np.float64]
 
-    def of(self, rows: NDArray[np.int64]) -> Moves:
+    def of(self, rows: NDArray[np.int64] | slice) -> Moves:
         """Those of some of the images."""
         return Moves(self.flips[rows], self.angles[rows], self.scales[rows], self.shifts[rows])
 
@@ -172,8 +181,9 @@ def mix(
     other = rng.permutation(len(images))
     share = rng.beta(strength, strength, len(images)).astype(np.float32)
     blended = np.empty_like(images)
-    for image, its_other, part, out in zip(images, images[other], share.tolist(), blended, strict=True):
-        out[:] = cv2.addWeighted(image, part, its_other, 1 - part, 0).reshape(out.shape)
+    for part in _parts(images):
+        its = _of_each(share[part])
+        blended[part] = _as_pixels(images[part] * its + images[other[part]] * (1 - its))
     return blended, share[:, None] * targets + (1 - share[:, None]) * targets[other]
 
 
@@ -213,27 +223,55 @@ def move(images: Pixels, moves: Moves) -> Pixels:
         moves: One for each.
     """
     _, height, width, _ = images.shape
-    changed = np.empty_like(images)
-    for image, affine, out in zip(images, _affine_maps(moves, height, width), changed, strict=True):
-        moved = cv2.warpAffine(image, affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-        out[:] = moved.reshape(out.shape)  # OpenCV drops a single channel's axis
-    return changed
+    moved = np.empty_like(images)
+    for part in _parts(images):
+        x, y = _origins(moves.of(part), height, width)
+        # One above the other, they are one picture to OpenCV.
+        y += np.arange(0, height * len(y), height, dtype=np.float32)[:, None, None]
+        tall = images[part].reshape(-1, *images.shape[2:])
+        found = cv2.remap(tall, x.reshape(-1, width), y.reshape(-1, width), cv2.INTER_LINEAR)
+        moved[part] = found.reshape(moved[part].shape)
+    return moved
 
 
-def _affine_maps(moves: Moves, height: int, width: int) -> NDArray[np.float64]:
-    """From a pixel's place to its new one, ``[N, 2, 3]``: ``cv2.getRotationMatrix2D`` of a mirrored image, shifted."""
-    x, y = (width - 1) / 2, (height - 1) / 2
+def _parts(images: Pixels) -> Iterator[slice]:
+    """Images that are changed in one call."""
+    some = max(1, _AT_ONCE * len(images) // max(1, images.size))
+    return (slice(first, first + some) for first in range(0, len(images), some))
+
+
+def _origins(moves: Moves, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where each pixel of the moved images comes from, ``x`` and ``y`` in pixels, each ``[N, H, W]``."""
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
     radians = np.radians(moves.angles)
-    cosine, sine = moves.scales * np.cos(radians), moves.scales * np.sin(radians)
+    cosine, sine = np.cos(radians) / moves.scales, np.sin(radians) / moves.scales
     side = np.where(moves.flips, -1.0, 1.0)
-    maps = np.empty((len(radians), 2, 3))
-    maps[:, 0, 0], maps[:, 0, 1] = side * cosine, sine
-    maps[:, 1, 0], maps[:, 1, 1] = side * -sine, cosine
-    # The middle stays where it is.
-    maps[:, 0, 2] = x - side * cosine * x - sine * y
-    maps[:, 1, 2] = y + side * sine * x - cosine * y
-    maps[:, :, 2] += moves.shifts
-    return maps
+    ways = np.array([[side * cosine, side * -sine], [sine, cosine]]).transpose(2, 0, 1)  # [N, to x or y, from x or y]
+    starts = middle - (ways @ (middle + moves.shifts)[:, :, None])[:, :, 0]
+    across, down = ways.astype(np.float32).transpose(2, 1, 0)  # each [x or y, N]
+    origins = []
+    for axis, size in enumerate((width, height)):
+        along_x = across[axis][:, None] * np.arange(width, dtype=np.float32)
+        along_y = down[axis][:, None] * np.arange(height, dtype=np.float32)
+        along_y += starts[:, axis, None].astype(np.float32)
+        places = along_y[:, :, None] + along_x[:, None, :]
+        _mirror(places, size - 1)
+        # In the steps that OpenCV goes by, so that where an image stands among others changes no pixel of it.
+        places *= _STEPS
+        np.rint(places, out=places)
+        places /= _STEPS
+        origins.append(places)
+    return origins[0], origins[1]
+
+
+def _mirror(places: NDArray[np.float32], last: int) -> None:
+    """Brings places outside of 0 to ``last`` back, as a mirror at each end would; in place."""
+    np.abs(places, out=places)
+    np.subtract(last, places, out=places)
+    np.abs(places, out=places)
+    np.subtract(last, places, out=places)
+    # Only what lies more than a whole picture outside is still there: as large a shift makes no sense.
+    np.clip(places, 0, last, out=places)
 
 
 def retouch(images: Pixels, config: AugmentationConfig, rng: np.random.Generator) -> Pixels:
@@ -247,28 +285,39 @@ def retouch(images: Pixels, config: AugmentationConfig, rng: np.random.Generator
         config: The largest changes, and in how many images something is erased.
         rng: Where they are drawn from.
     """
-    n, height, width, channels = images.shape
+    n, height, width, _ = images.shape
+    changed = images.copy()
     if config.brightness or config.contrast:
-        factors = rng.uniform(1 - config.contrast, 1 + config.contrast, (n, 1))
-        offsets = 255 * rng.uniform(-config.brightness, config.brightness, (n, 1))
-        means = images.mean(axis=(1, 2, 3)).reshape(n, 1)
-        # What becomes of each of the 256 values in each image: far fewer sums than one for every pixel.
-        lit = factors * (np.arange(256) - means) + (means + offsets)
-        tables = np.rint(lit.clip(0, 255)).astype(np.uint8)
-        images = np.stack([cv2.LUT(image, table) for image, table in zip(images, tables, strict=True)])
-        images = images.reshape(n, height, width, channels)  # OpenCV drops a single channel's axis
+        factors = rng.uniform(1 - config.contrast, 1 + config.contrast, (n,))
+        brighter = 255 * rng.uniform(-config.brightness, config.brightness, (n,))
+        offsets = brighter + (1 - factors) * images.reshape(n, -1).mean(axis=1)
+        for part in _parts(images):
+            changed[part] = _as_pixels(images[part] * _of_each(factors[part]) + _of_each(offsets[part]))
     if config.erase:
-        images = images.copy()
-        for i in np.flatnonzero(rng.random(n) < config.erase):
-            top, left, rows, columns = _rectangle(height, width, rng)
-            noise = rng.integers(0, 256, (rows, columns, channels))
-            images[i, top : top + rows, left : left + columns] = noise
-    return images
+        erased = np.flatnonzero(rng.random(n) < config.erase)
+        inside = _rectangles(len(erased), height, width, rng)
+        noise = rng.integers(0, 256, (len(erased), *images.shape[1:]), np.uint8)
+        changed[erased] = np.where(inside[..., None], noise, changed[erased])
+    return changed
 
 
-def _rectangle(height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a place to erase."""
-    area = rng.uniform(0.02, 0.2) * height * width
-    ratio = math.exp(rng.uniform(-math.log(3), math.log(3)))
-    rows, columns = (min(size, max(1, round(math.sqrt(area * r)))) for size, r in ((height, ratio), (width, 1 / ratio)))
-    return int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1)), rows, columns
+def _of_each(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """One value for each image, ``[N]`` -> ``[N, 1, 1, 1]``, in the precision that is enough for pixels."""
+    return values.astype(np.float32)[:, None, None, None]
+
+
+def _as_pixels(values: NDArray[np.float32]) -> Pixels:
+    np.clip(values, 0, 255, out=values)
+    return np.rint(values, out=values).astype(np.uint8)
+
+
+def _rectangles(n: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """A place to erase in each image, bool ``[N, H, W]``."""
+    areas = rng.uniform(0.02, 0.2, (n,)) * height * width
+    ratios = np.exp(rng.uniform(-math.log(3), math.log(3), (n,)))
+    inside = []
+    for size, ratio in ((height, ratios), (width, 1 / ratios)):
+        lengths = np.rint(np.sqrt(areas * ratio)).clip(1, size).astype(np.int64)
+        starts = rng.integers(size - lengths + 1)[:, None]
+        inside.append((np.arange(size) >= starts) & (np.arange(size) < starts + lengths[:, None]))
+    return inside[0][:, :, None] & inside[1][:, None, :]

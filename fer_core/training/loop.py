@@ -45,7 +45,7 @@ from fer_core.training.speeds import Pictures, network_of, remember_run, work_of
 from fer_core.training.weights import locate
 from fer_core.workspace import Workspace
 
-_LATER_SETTINGS: Final = {"published", "made_for_gpu", "devices", *TRACKING}
+_LATER_SETTINGS: Final = {"published", "made_for_gpu", "devices", "width", *TRACKING}
 
 
 def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:

@@ -36,7 +36,7 @@ class Network(BaseModel):
     """What is computed, and where: of two that are equal, one speed holds for the other.
 
     Attributes:
-        architecture: As in the settings; ``attention``, too.
+        architecture: As in the settings; ``attention`` and ``width``, too.
         shape: Height, width and channels as the network sees them, after it has resized.
         precision: ``float32`` or ``mixed``; ``auto`` is the latter where there is a GPU.
         machine: Processor, threads, backend, and whether there is a GPU.
@@ -46,6 +46,7 @@ class Network(BaseModel):
 
     architecture: str
     attention: int
+    width: float = 1.0
     shape: Shape
     precision: str
     machine: str
@@ -167,6 +168,7 @@ def network_of(config: RunConfig, shape: Shape) -> Network:
     return Network(
         architecture=config.architecture,
         attention=config.attention,
+        width=config.width,
         shape=(config.side or height, config.side or width, channels),
         precision="mixed" if config.policy != "float32" or (config.precision == "auto" and has_gpu()) else "float32",
         machine=", ".join(parts),

@@ -201,6 +201,20 @@ def test_attention_is_only_for_networks_of_residual_blocks():
             apply_overrides(load_preset(preset), ["attention=16"])
 
 
+@pytest.mark.parametrize(
+    ("architecture", "layers"),
+    [("wide", {"stem": 24, "block1_first": 32, "block5_second": 216}), ("vgg", {"stage4_second": 384})],
+)
+def test_width_multiplies_channels_and_rounds_to_eights(architecture, layers):
+    model = build((16, 16, 1), architecture=architecture, width=0.75)
+    assert {name: model.get_layer(name).filters for name in layers} == layers
+
+
+def test_width_is_only_for_networks_from_scratch():
+    with pytest.raises(ConfigError, match="width 1: resnet50 has the channels that its ImageNet weights ask for"):
+        apply_overrides(load_preset("resnet50"), ["width=0.5"])
+
+
 @pytest.mark.parametrize("shape", [(4, 8), (4, 3, 5, 8)])
 def test_attention_weighs_each_channel(shape):
     from fer_core.models.layers import ChannelAttention

@@ -95,6 +95,17 @@ def test_moving_is_what_opencv_calls_a_rotation_of_the_mirrored_image(shape):
         assert np.abs(found.astype(int) - expected.reshape(shape)).mean() < 0.5
 
 
+def test_an_image_is_changed_the_same_way_wherever_it_stands():
+    """Images are changed many at a time, in parts that a batch does not show."""
+    config = AugmentationConfig(rotate=10, shift=3, flip=True)
+    before = images(200, (48, 48, 1))
+    moves = draw_moves(200, config, np.random.default_rng(1))
+    after = move(before, moves)
+    for row in (0, 64, 65, 130, 199):
+        those = np.array([row])
+        np.testing.assert_array_equal(after[those], move(before[those], moves.of(those)))
+
+
 def test_light_changes_by_a_factor_about_the_mean_and_an_offset():
     before = np.full((300, 8, 8, 3), 100, np.uint8)
     before[:, :4] = 140  # the mean is 120
