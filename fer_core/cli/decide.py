@@ -25,7 +25,7 @@ def decide(
             "merge: one of a photograph's images stays."
         ),
     ] = None,
-    label: Annotated[str, typer.Option(help="The new label, with relabel.")] = "",
+    label: Annotated[str, typer.Option(help="The new label, with relabel, in any spelling that sources use.")] = "",
     reason: Annotated[str, typer.Option(help="Why, in your words.")] = "",
     finding: Annotated[
         str | None, typer.Option(metavar="REASON", help="All images of the findings of this reason, as `blurry`.")

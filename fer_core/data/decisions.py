@@ -20,9 +20,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from fer_core.emotions import EMOTIONS
+from fer_core.emotions import EMOTIONS, parse_emotion
 from fer_core.errors import DatasetError, FerError, from_os_error
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Action(StrEnum):
 
 
 class Decision(BaseModel):
-    """One decision. ``label`` is set with ``relabel`` only."""
+    """One decision. ``label`` is set with ``relabel`` only, in any spelling that sources may use."""
 
     date: str = Field(max_length=40)
     action: Action
@@ -66,6 +66,12 @@ class Decision(BaseModel):
     path: str = Field(min_length=1)
     pixel_sha: str = Field(pattern=_SHA.pattern)
     reason: str = Field("", max_length=_MAX_REASON)
+
+    @field_validator("label")
+    @classmethod
+    def _spelled(cls, label: str) -> str:
+        # A bare number is none: other data sets count in another order.
+        return label if label.isdecimal() else parse_emotion(label) or label
 
     @model_validator(mode="after")
     def _check(self) -> Decision:

@@ -201,7 +201,7 @@ def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, c
     first, second = base.table("train")["path"].head(2)
     words = ["data", "decide", "base"]
     why = ["--reason", "a grin"]
-    assert run(capfd, *words, first, "--action", "relabel", "--label", "neutral", *why)[0] == 0
+    assert run(capfd, *words, first, "--action", "relabel", "--label", "Neutrality", *why)[0] == 0
     code, out, err = run(capfd, *words, f"fer2013:{second}", "--action", "drop", "--json")
     assert code == 0, err
     assert [decision["path"] for decision in json.loads(out)] == [second]

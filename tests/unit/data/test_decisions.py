@@ -176,6 +176,7 @@ HEAD = "date,action,label,source,path,pixel_sha,reason\n"
         ("a,b\n1,2\n", "not a list of decisions"),
         (HEAD + "2026-01-01,burn,,a,b,0123456789,\n", "decision 1, action"),
         (HEAD + "2026-01-01,relabel,glad,a,b,0123456789,\n", "relabel needs a label"),
+        (HEAD + "2026-01-01,relabel,3,a,b,0123456789,\n", "relabel needs a label"),
         (HEAD + "2026-01-01,drop,sad,a,b,0123456789,\n", "drop takes no label"),
         (HEAD + "yesterday,drop,,a,b,0123456789,\n", "decision 1"),
         (HEAD + "2026-01-01,drop\n", "decision 1"),
@@ -188,6 +189,15 @@ def test_files_that_are_no_decisions_are_told(tmp_path, text, told):
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(FerError, match=told):
         read_decisions(file)
+
+
+@pytest.mark.parametrize("label", ["fear", "Fearful", " AFRAID", "2_fear"])
+def test_a_new_label_may_be_spelled_as_in_sources(tmp_path, label):
+    file = tmp_path / "decisions.csv"
+    file.write_text(HEAD + f"2026-01-01,relabel,{label},a,b,0123456789,\n")
+    (decision,) = read_decisions(file)
+    assert decision.label == "fear"
+    assert Picture("a", "b", "0123456789").decision(Action.RELABEL, label).label == "fear"
 
 
 def test_images_that_are_not_there_are_told(source, place):
