@@ -24,6 +24,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from fer_core.emotions import EMOTIONS, parse_emotion
 from fer_core.errors import DatasetError, FerError, from_os_error
+from fer_core.spreadsheet import guarded, unguarded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +119,9 @@ def read_decisions(file: Path) -> list[Decision]:
 
 def _decision(file: Path, number: int, row: dict[str, str | None]) -> Decision:
     try:
-        return Decision.model_validate({name: (row[name] or "").strip() for name in _COLUMNS})
+        cells = {name: unguarded(row[name] or "") for name in _COLUMNS}
+        # A path may begin or end with a space; elsewhere spaces come from typing.
+        return Decision.model_validate({name: text if name == "path" else text.strip() for name, text in cells.items()})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -129,11 +132,12 @@ def _decision(file: Path, number: int, row: dict[str, str | None]) -> Decision:
 
 
 def decisions_csv(decisions: Sequence[Decision]) -> str:
-    """Decisions as the text of a CSV."""
+    """Decisions as the text of a CSV, which a spreadsheet may open and ``read_decisions`` reads back."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(decision.model_dump(mode="json") for decision in decisions)
+    for decision in decisions:
+        writer.writerow({name: guarded(text) for name, text in decision.model_dump(mode="json").items()})
     return out.getvalue()
 
 

@@ -20,6 +20,7 @@ from fer_core.data.info import SPLITS
 from fer_core.data.layouts import PICTURES
 from fer_core.emotions import EMOTIONS
 from fer_core.jobs.progress import Progress, silent
+from fer_core.spreadsheet import is_formula
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,6 @@ _ENDINGS: Final = {
 }
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
 _NAME_BYTES: Final = 200  # file systems allow 255, and a number and an ending are added
-_FORMULA: Final = tuple("=+-@＝＋－＠")
 
 
 def manifest(dataset: Dataset, k: int | None = None, seed: int = 42) -> pd.DataFrame:
@@ -201,11 +201,8 @@ def _ending(picture: bytes) -> str:
 
 
 def _no_formula(path: str) -> str:
-    """A path that no spreadsheet takes for a formula: the names of files and folders in archives are strangers' text.
-
-    With ``./`` before it the path leads to the same file.
-    """
-    return f"./{path}" if path.lstrip().startswith(_FORMULA) else path
+    """A path that no spreadsheet takes for a formula: with ``./`` before it, it leads to the same file."""
+    return f"./{path}" if is_formula(path) else path
 
 
 def _csv(table: pd.DataFrame) -> str:
