@@ -259,4 +259,4 @@ def test_an_audit_writes_its_findings(archive, workspace, capfd, tmp_path):
         code, _, err = run(capfd, "data", "audit", what, "--findings", file)
         assert code == 0, err
         assert "findings to" in err
-        assert file.read_text().startswith("reason,n,sources,splits,labels,similarity,told,action,images")
+        assert file.read_text().startswith("reason,n,sources,splits,labels,similarity,told,action,images,pixel_sha")
