@@ -113,11 +113,11 @@ def prepare_command(
     from fer_core.data.dataset import Dataset, check_free
     from fer_core.data.decisions import PENDING, Pending, read_decisions
     from fer_core.data.prepare import prepare
+    from fer_core.data.sources import check_specs
 
     started = time.monotonic()
     space = Workspace.default()
     folder = space.new_dataset(out)
-    check_free(folder)
     found = [absolute_source(source) for source in sources or []]
     if not found and not add_to:
         raise SourceError("Nothing to prepare: name at least one source, a folder, a .zip or a FER2013 CSV.")
@@ -140,6 +140,9 @@ def prepare_command(
         argv += ["--add-to", str(base.folder)]
         found = [*_sources_of(base, found), *found]
         config = _settings_of(base, config, context)
+    # All that is wrong with the call comes before a name that is taken, and before a job is made.
+    check_specs(found, config.labels)
+    check_free(folder)
     for name in ("policy", "val_fraction", "validation", "seed", "size"):
         if not add_to or _is_given(context, name):
             argv += [f"--{name.replace('_', '-')}", str(context.params[name])]
@@ -201,7 +204,6 @@ def balance_command(
     started = time.monotonic()
     space = Workspace.default()
     folder = space.new_dataset(out)
-    check_free(folder)
     parent = Dataset.open(space.dataset(dataset))
     parent.check_trainable()
     parent.check()
@@ -217,6 +219,7 @@ def balance_command(
     # Both say what is wrong before a job is made.
     plan(parent.counts()["train"], config)
     config.augment.check(parent.info.channels)
+    check_free(folder)
     if parent.info.channels == 1 and "hue" in config.augment.changed():
         note(f"{parent.name} is gray: hue changes nothing there.")
     argv = ["data", "balance", str(parent.folder), "--out", str(folder), *config.options()]

@@ -252,6 +252,33 @@ def test_what_cannot_be_decided_is_one_line(archive, workspace, capfd, words, sa
     assert out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["prepare", "nowhere.zip"], "no such file"),
+        (["prepare", "ARCHIVE", "again=ARCHIVE", "again=ARCHIVE"], "Two sources are named"),
+        (["prepare", "ARCHIVE", "--label", "contempt=bored"], "give one of angry"),
+        (["prepare", "ARCHIVE", "--map", "MAP"], "'raf', which is no source here: put them under one of fer2013."),
+        (["prepare", "ARCHIVE", "--decisions", "none.csv"], "no such file"),
+        (["prepare", "--add-to", "other"], "No prepared dataset"),
+        (["balance", "other"], "No prepared dataset"),
+        (["balance", "base", "--target-of", "bored=5"], "--target-of bored=5"),
+        (["prepare", "ARCHIVE"], "exists already"),
+        (["balance", "base", "--target", "9"], "exists already"),
+    ],
+)
+def test_a_name_that_is_taken_is_told_after_what_else_is_wrong(archive, workspace, capfd, tmp_path, words, says):
+    prepare([str(archive)], workspace.datasets / "base")
+    (tmp_path / "map.yaml").write_text("raf:\n  1: surprise\n")
+    names = {"ARCHIVE": str(archive), "MAP": str(tmp_path / "map.yaml")}
+    words = [word.replace("=ARCHIVE", f"={archive}") for word in words]
+    code, out, err = run(capfd, "data", *(names.get(word, word) for word in words), "--out", "base")
+    assert (code, out) == (2, "")
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+    assert list_jobs(workspace.jobs) == []
+
+
 def test_an_audit_writes_its_findings(archive, workspace, capfd, tmp_path):
     prepare([str(archive)], workspace.datasets / "base")
     for what in (archive, "base"):
