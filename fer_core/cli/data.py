@@ -198,7 +198,7 @@ def balance_command(
     Class weights do without copies: train on DATASET itself with --set phases.0.class_weights=inverse, and the same for
     each further phase of the preset.
     """
-    from fer_core.data.balance import balance, plan
+    from fer_core.data.balance import balance, planned
     from fer_core.data.dataset import Dataset, check_free
 
     started = time.monotonic()
@@ -217,8 +217,8 @@ def balance_command(
         seed=seed,
     )
     # Both say what is wrong before a job is made.
-    plan(parent.counts()["train"], config)
     config.augment.check(parent.info.channels)
+    planned(parent, config)
     check_free(folder)
     if parent.info.channels == 1 and "hue" in config.augment.changed():
         note(f"{parent.name} is gray: hue changes nothing there.")
@@ -416,6 +416,8 @@ def _report(dataset: Dataset, started: float, as_json: bool) -> None:
         typer.echo(f"Decisions replayed: {len(made_of) - info.unmatched_decisions:,} of {len(made_of):,}.")
     if info.unmatched_decisions:
         note(f"The other {info.unmatched_decisions:,}: about pictures that are not in these sources.")
+    if info.before_balancing() == info.final():
+        note("Balancing changed nothing: no class was below its target or above the cap.")
     if info.contaminated:
         note("Contaminated: evaluation photographs are in train. Training on it needs --allow-leaks.")
     typer.echo(f"Wrote {dataset.folder}")

@@ -134,6 +134,17 @@ def test_senseless_strengths_of_augmentation_are_refused(archive, workspace, cap
     assert list_jobs(workspace.jobs) == []
 
 
+def test_balancing_that_changes_nothing_is_told(archive, workspace, capfd):
+    code, _, err = run(capfd, "data", "prepare", archive, "--out", "mine", "--balance")
+    assert (code, "Balancing changed nothing" in err) == (0, True)
+    assert run(capfd, "data", "prepare", archive, "--out", "plain")[0] == 0
+    code, _, err = run(capfd, "data", "balance", "plain", "--out", "same")
+    assert (code, err.startswith("Nothing would change: no class of plain is below its target")) == (2, True)
+    code, _, err = run(capfd, "data", "balance", "plain", "--out", "same", "--target", "9", "--cap", "8")
+    assert (code, "A target of 9 is above the cap of 8" in err) == (2, True)
+    assert [job.name for job in list_jobs(workspace.jobs)] == ["prepare-plain-1", "prepare-mine-1"]
+
+
 def test_strengths_of_augmentation_are_taken_and_hue_on_gray_is_told(archive, workspace, capfd):
     prepare([str(archive)], workspace.datasets / "mine")
     how = ["--target", "9", "--augment", "rotation=20", "--augment", "hue=40"]
