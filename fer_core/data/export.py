@@ -41,6 +41,7 @@ _ENDINGS: Final = {
     b"MM\0*": ".tif",
 }
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
+_RESERVED: Final = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)  # devices, to Windows
 _NAME_BYTES: Final = 200  # file systems allow 255, and a number and an ending are added
 
 
@@ -192,6 +193,8 @@ def _stem(path: str, *, child: bool) -> str:
     name = PurePosixPath(path)
     stem = unicodedata.normalize("NFC", name.stem if name.suffix.lower() in PICTURES else name.name)
     stem = _UNSAFE.sub("-", stem).encode()[:_NAME_BYTES].decode(errors="ignore").strip("-._") or "image"
+    if _RESERVED.match(stem):
+        stem = f"image-{stem}"
     return f"{stem}-augmented-{number}" if child else stem
 
 
