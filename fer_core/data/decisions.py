@@ -13,7 +13,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -221,6 +221,30 @@ class Pending:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def applied_in(
+    decisions: Sequence[Decision], folders: Iterable[Path], opened: Callable[[Path], Dataset] | None = None
+) -> str | None:
+    """The first dataset that was made with all of some decisions.
+
+    Args:
+        decisions: One or more.
+        folders: Of datasets, the ones to prefer first.
+        opened: Opens a folder; ``Dataset.open`` unless told.
+
+    Returns:
+        Its name; None where there is none.
+    """
+    from fer_core.data.dataset import Dataset
+
+    wanted = {(decision.date, decision.pixel_sha) for decision in decisions}
+    for folder in folders:
+        with contextlib.suppress(FerError, OSError):  # a damaged one is told where it is chosen
+            held = (opened or Dataset.open)(folder).info.config.get("decisions") or []
+            if wanted <= {(one["date"], one["pixel_sha"]) for one in held}:
+                return folder.name
+    return None
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,8 @@ def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, c
     listed.write_text(out)
     assert [line.split(",")[1:3] for line in out.splitlines()[1:]] == [["relabel", "neutral"], ["drop", ""]]
     assert run(capfd, *words, "--undo")[0] == 0
-    assert "drop" not in run(capfd, *words)[1]
+    _, out, err = run(capfd, *words)
+    assert ("drop" in out, err) == (False, "")
 
     code, out, err = run(capfd, "data", "prepare", "--add-to", "base", "--decisions", listed, "--out", "next", "--json")
     assert code == 0, err
@@ -230,6 +231,7 @@ def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, c
     assert second not in table.index
     assert EMOTIONS[table.loc[first, "label"]] == "neutral"
     assert [decision["reason"] for decision in made.info.config["decisions"]] == ["a grin", ""]
+    assert run(capfd, *words)[2] == "next was made with them.\n"
     # Once more, on top of what was decided before.
     code, out, err = run(capfd, "data", "prepare", "--add-to", "next", "--decisions", listed, "--out", "third")
     assert code == 0, err
