@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -13,10 +12,9 @@ from dashboard import caching
 from dashboard.components import errors_kept, errors_shown, page_link, plain, show_kept_error
 from dashboard.prepare_form import free_name, launch_dataset_job
 from fer_core.data.dataset import Dataset
-from fer_core.data.decisions import Action, Decision, Pending, Picture, decisions_csv, now
+from fer_core.data.decisions import Action, Decision, Pending, Picture, applied_in, decisions_csv, now
 from fer_core.data.findings import Reason
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import FerError
 from fer_core.workspace import Workspace
 
 _REFUSED: Final = "decision_refused"
@@ -103,9 +101,11 @@ def pending_panel(dataset: Dataset) -> None:
         return
     held = {decision.pixel_sha: decision for decision in decisions}
     told = Counter(in_words(decision) for decision in held.values())
+    holder = applied_in(decisions, Workspace.default().list_datasets(), caching.dataset)
+    state = f"applied in {plain(holder)}" if holder else "not applied yet"
     with st.container(border=True):
         words = ", ".join(f"{n:,} {action}" for action, n in told.items())
-        st.markdown(f"**{len(held):,} decided, not applied yet** :gray[{words}]")
+        st.markdown(f"**{len(held):,} decided, {state}** :gray[{words}]")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name = st.text_input(
                 "Name of the new dataset", value=free_name(f"{dataset.name[:48]}-decided"), key="decided_name",
@@ -125,7 +125,7 @@ def pending_panel(dataset: Dataset) -> None:
                 on_click="ignore",
                 type="tertiary",
             )
-        if holder := _made_with(dataset, decisions):
+        if holder:
             page_link("data", f"{plain(holder)} was made with them", dataset=holder)
         last = decisions[-1]
         st.caption(plain(f"Last: {in_words(last)} · {last.path}{f' · {last.reason}' if last.reason else ''}"))
@@ -134,17 +134,6 @@ def pending_panel(dataset: Dataset) -> None:
             arguments = ["data", "prepare", "--add-to", str(dataset.folder)]
             arguments += ["--decisions", str(Pending(dataset.folder).frozen())]
             launch_dataset_job("prepare", name, arguments, "decided_name")
-
-
-def _made_with(dataset: Dataset, decisions: Sequence[Decision]) -> str | None:
-    """The newest dataset that holds all of them."""
-    wanted = {(decision.date, decision.pixel_sha) for decision in decisions}
-    for folder in Workspace.default().list_datasets():
-        with contextlib.suppress(FerError, OSError):  # a damaged one is told where it is chosen
-            held = caching.dataset(folder).info.config.get("decisions") or []
-            if folder.name != dataset.name and wanted <= {(one["date"], one["pixel_sha"]) for one in held}:
-                return folder.name
-    return None
 
 
 def _undo(dataset: Dataset) -> None:

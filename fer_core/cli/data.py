@@ -113,11 +113,11 @@ def prepare_command(
     from fer_core.data.dataset import Dataset, check_free
     from fer_core.data.decisions import PENDING, Pending, read_decisions
     from fer_core.data.prepare import prepare
+    from fer_core.data.sources import check_specs
 
     started = time.monotonic()
     space = Workspace.default()
     folder = space.new_dataset(out)
-    check_free(folder)
     found = [absolute_source(source) for source in sources or []]
     if not found and not add_to:
         raise SourceError("Nothing to prepare: name at least one source, a folder, a .zip or a FER2013 CSV.")
@@ -140,6 +140,9 @@ def prepare_command(
         argv += ["--add-to", str(base.folder)]
         found = [*_sources_of(base, found), *found]
         config = _settings_of(base, config, context)
+    # All that is wrong with the call comes before a name that is taken, and before a job is made.
+    check_specs(found, config.labels)
+    check_free(folder)
     for name in ("policy", "val_fraction", "validation", "seed", "size"):
         if not add_to or _is_given(context, name):
             argv += [f"--{name.replace('_', '-')}", str(context.params[name])]
@@ -195,13 +198,12 @@ def balance_command(
     Class weights do without copies: train on DATASET itself with --set phases.0.class_weights=inverse, and the same for
     each further phase of the preset.
     """
-    from fer_core.data.balance import balance, plan
+    from fer_core.data.balance import balance, planned
     from fer_core.data.dataset import Dataset, check_free
 
     started = time.monotonic()
     space = Workspace.default()
     folder = space.new_dataset(out)
-    check_free(folder)
     parent = Dataset.open(space.dataset(dataset))
     parent.check_trainable()
     parent.check()
@@ -215,8 +217,9 @@ def balance_command(
         seed=seed,
     )
     # Both say what is wrong before a job is made.
-    plan(parent.counts()["train"], config)
     config.augment.check(parent.info.channels)
+    planned(parent, config)
+    check_free(folder)
     if parent.info.channels == 1 and "hue" in config.augment.changed():
         note(f"{parent.name} is gray: hue changes nothing there.")
     argv = ["data", "balance", str(parent.folder), "--out", str(folder), *config.options()]
@@ -413,6 +416,8 @@ def _report(dataset: Dataset, started: float, as_json: bool) -> None:
         typer.echo(f"Decisions replayed: {len(made_of) - info.unmatched_decisions:,} of {len(made_of):,}.")
     if info.unmatched_decisions:
         note(f"The other {info.unmatched_decisions:,}: about pictures that are not in these sources.")
+    if info.before_balancing() == info.final():
+        note("Balancing changed nothing: no class was below its target or above the cap.")
     if info.contaminated:
         note("Contaminated: evaluation photographs are in train. Training on it needs --allow-leaks.")
     typer.echo(f"Wrote {dataset.folder}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fer_core.cli.console import JsonOption, note, print_json
-from fer_core.data.decisions import Action, Pending, decisions_csv, now, pictures_found, pictures_named
+from fer_core.data.decisions import Action, Pending, applied_in, decisions_csv, now, pictures_found, pictures_named
 from fer_core.errors import ConfigError
 from fer_core.workspace import Workspace
 
@@ -25,7 +25,7 @@ def decide(
             "merge: one of a photograph's images stays."
         ),
     ] = None,
-    label: Annotated[str, typer.Option(help="The new label, with relabel.")] = "",
+    label: Annotated[str, typer.Option(help="The new label, with relabel, in any spelling that sources use.")] = "",
     reason: Annotated[str, typer.Option(help="Why, in your words.")] = "",
     finding: Annotated[
         str | None, typer.Option(metavar="REASON", help="All images of the findings of this reason, as `blurry`.")
@@ -42,7 +42,8 @@ def decide(
     """
     from fer_core.data.dataset import Dataset
 
-    opened = Dataset.open(Workspace.default().dataset(dataset))
+    space = Workspace.default()
+    opened = Dataset.open(space.dataset(dataset))
     pending = Pending(opened.folder)
     if undo and (images or finding or action):
         raise ConfigError("--undo takes nothing else: it takes back the last decision.")
@@ -63,5 +64,7 @@ def decide(
         told = pending.read()
         if told and not as_json:
             typer.echo(decisions_csv(told), nl=False)
+            if holder := applied_in(told, space.list_datasets()):
+                note(f"{holder} was made with them.")
     if as_json:
         print_json([decision.model_dump(mode="json") for decision in told])

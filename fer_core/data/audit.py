@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fer_core.data.copies import Pairs
+from fer_core.data.copies import PARTNERS, Pairs, link
 from fer_core.data.dataset import Dataset
 from fer_core.data.decode import VIEW
 from fer_core.data.findings import Findings, find
@@ -149,7 +149,7 @@ def _across(table: pd.DataFrame, pairs: Pairs, train: str, evaluation: str) -> C
     trained[picture[published == train]] = True
     asked = picture[published == evaluation]
     exact = trained[asked]
-    near = _touching(pairs.where(~pairs.mirrored), trained)[asked]
+    near = _near(pairs.where(~pairs.mirrored), trained)[asked]
     mirrored = _touching(pairs.where(pairs.mirrored), trained)[asked]
     return CrossSplit(
         exact=int(exact.sum()),
@@ -167,6 +167,17 @@ def _touching(pairs: Pairs, members: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return touched
 
 
+def _near(pairs: Pairs, members: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pictures that are near copies of a member.
+
+    Of a photograph with more pictures than ``PARTNERS``, not every pair is kept: there, whatever is linked counts.
+    """
+    photo = link(len(members), pairs)
+    crowded = np.bincount(photo, minlength=len(members)) > PARTNERS
+    others = np.bincount(photo[members], minlength=len(members))[photo] - members  # members beside the picture itself
+    return _touching(pairs, members) | (crowded[photo] & (others > 0))
+
+
 def _reexports(table: pd.DataFrame, pairs: Pairs, names: Sequence[str]) -> list[Reexport]:
     """Shares of a source's images whose photograph another has too, for all ordered pairs that share any."""
     near = pairs.where(~pairs.mirrored)
@@ -179,7 +190,7 @@ def _reexports(table: pd.DataFrame, pairs: Pairs, names: Sequence[str]) -> list[
         mine = table.loc[table["source"] == a, "picture"].to_numpy()
         for b in names:
             if a != b:
-                there = members[b] | _touching(near, members[b])
+                there = members[b] | _near(near, members[b])
                 share = float(there[mine].mean())
                 if share > 0:
                     found.append(Reexport(a=a, b=b, share=round(share, 4)))

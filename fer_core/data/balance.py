@@ -39,6 +39,7 @@ __all__ = [
     "expected_bytes",
     "plan",
     "plan_of",
+    "planned",
 ]
 
 PUBLISHED_TARGETS: Final = {emotion: 1200 if emotion == "disgust" else 7000 for emotion in EMOTIONS}
@@ -71,7 +72,7 @@ def plan(counts: Mapping[str, int], config: BalanceConfig) -> dict[str, ClassPla
         A plan for every emotion.
 
     Raises:
-        ConfigError: ``target_of`` names an unknown emotion or a target out of range.
+        ConfigError: ``target_of`` names an unknown emotion or a target out of range, or a target is above the cap.
     """
     for emotion, wanted in config.target_of.items():
         if emotion not in INDEX or not 1 <= wanted <= MAX_TARGET:
@@ -86,9 +87,11 @@ def plan(counts: Mapping[str, int], config: BalanceConfig) -> dict[str, ClassPla
         targets = dict.fromkeys(EMOTIONS, int(statistics.median(present)) if present else 0)
     elif config.recipe is Recipe.PUBLISHED:
         targets, cap = dict(PUBLISHED_TARGETS), cap or PUBLISHED_CAP
-    if config.target is not None:
-        targets = dict.fromkeys(EMOTIONS, config.target)
-    targets |= config.target_of
+    given = config.target_of if config.target is None else dict.fromkeys(EMOTIONS, config.target) | config.target_of
+    # Those of a recipe may be above a lower cap: who gives one wants the recipe, and less of it.
+    if cap and (above := max(given.values(), default=0)) > cap:
+        raise ConfigError(f"A target of {above:,} is above the cap of {cap:,}: lower the target or raise the cap.")
+    targets |= given
     plans = {}
     for emotion in EMOTIONS:
         before = counts.get(emotion, 0)
@@ -96,6 +99,26 @@ def plan(counts: Mapping[str, int], config: BalanceConfig) -> dict[str, ClassPla
         augmented = max(0, min(targets[emotion], limit) - before) if before else 0
         removed = max(0, before - limit)
         plans[emotion] = ClassPlan(before, before + augmented - removed, augmented, removed)
+    return plans
+
+
+def planned(dataset: Dataset, config: BalanceConfig) -> dict[str, ClassPlan]:
+    """What balancing a dataset will do, where it will do anything.
+
+    Raises:
+        ConfigError: As ``plan``; also where the dataset is balanced already, or the plan changes nothing.
+    """
+    if dataset.info.before_balancing() is not None:
+        raise ConfigError(
+            f"{dataset.name} is balanced already. Balance the dataset it was made from: "
+            f"{dataset.info.parent or 'prepare it without --balance'}."
+        )
+    plans = plan(dataset.counts()["train"], config)
+    if all(steps.after == steps.before for steps in plans.values()):
+        raise ConfigError(
+            f"Nothing would change: no class of {dataset.name} is below its target or above the cap. Choose another "
+            f"recipe, target or cap, or train on {dataset.name} as it is."
+        )
     return plans
 
 
@@ -260,16 +283,11 @@ def balance(dataset: Dataset, out: Path, config: BalanceConfig, progress: Progre
         progress: Told of every chunk written.
 
     Raises:
-        ConfigError: The targets make no sense, the strengths of augmentation leave a picture as it is, or the dataset
-            is balanced already.
+        ConfigError: As ``planned``; or the strengths of augmentation leave a picture as it is.
         DatasetError: ``out`` exists already, or the dataset is damaged.
     """
     check_free(out)
-    if dataset.info.before_balancing() is not None:
-        raise ConfigError(
-            f"{dataset.name} is balanced already. Balance the dataset it was made from: "
-            f"{dataset.info.parent or 'prepare it without --balance'}."
-        )
+    planned(dataset, config)
     rows = {split: LazyRows(dataset.table(split), partial(dataset.encoded, split)) for split in SPLITS}
     info, train = balanced(dataset.info, rows, config)
     info = info.model_copy(update={"name": out.name, "parent": dataset.name, "created": time.time()})

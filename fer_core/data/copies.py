@@ -42,11 +42,13 @@ RULE: Final = {
     "recall_of": RECALL_OF,
 }
 
+PARTNERS: Final = 64
+"""Candidates kept per picture, the most alike: a film of equal frames must not fill the memory."""
+
 _BLOCKS: Final = 12
 _COARSE: Final = 5  # frequencies (rows plus columns) up to which pictures are compared before all are
 _ROUNDING: Final = 1e-5  # more than single precision loses in a sum of 144 products
 _TILE: Final = 768  # side of the tile of the correlation matrix that is in memory at a time: it fits the cache
-_PARTNERS: Final = 64  # candidates kept per picture: a film of equal frames must not fill the memory
 _VERIFY: Final = 256  # pictures or pairs looked at together at full size
 _PRINTS: Final = 4096  # pictures whose fingerprints are compared at a time
 
@@ -198,12 +200,12 @@ def _candidates(
 def _strongest(
     a: NDArray[np.int64], b: NDArray[np.int64], even: NDArray[np.float32], odd: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    """At most ``_PARTNERS`` candidates per picture ``a``, those that correlate most."""
-    if len(a) <= _PARTNERS:
+    """At most ``PARTNERS`` candidates per picture ``a``, those that correlate most."""
+    if len(a) <= PARTNERS:
         return a, b, even, odd
     order = np.lexsort((-(even + np.abs(odd)), a))
     first = np.searchsorted(a[order], a[order])  # where the candidates of each picture begin
-    few = order[np.arange(len(a)) - first < _PARTNERS]
+    few = order[np.arange(len(a)) - first < PARTNERS]
     return a[few], b[few], even[few], odd[few]
 
 

@@ -13,17 +13,18 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from fer_core.emotions import EMOTIONS
+from fer_core.emotions import EMOTIONS, parse_emotion
 from fer_core.errors import DatasetError, FerError, from_os_error
+from fer_core.spreadsheet import guarded, unguarded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ class Action(StrEnum):
 
 
 class Decision(BaseModel):
-    """One decision. ``label`` is set with ``relabel`` only."""
+    """One decision. ``label`` is set with ``relabel`` only, in any spelling that sources may use."""
 
     date: str = Field(max_length=40)
     action: Action
@@ -66,6 +67,12 @@ class Decision(BaseModel):
     path: str = Field(min_length=1)
     pixel_sha: str = Field(pattern=_SHA.pattern)
     reason: str = Field("", max_length=_MAX_REASON)
+
+    @field_validator("label")
+    @classmethod
+    def _spelled(cls, label: str) -> str:
+        # A bare number is none: other data sets count in another order.
+        return label if label.isdecimal() else parse_emotion(label) or label
 
     @model_validator(mode="after")
     def _check(self) -> Decision:
@@ -112,7 +119,9 @@ def read_decisions(file: Path) -> list[Decision]:
 
 def _decision(file: Path, number: int, row: dict[str, str | None]) -> Decision:
     try:
-        return Decision.model_validate({name: (row[name] or "").strip() for name in _COLUMNS})
+        cells = {name: unguarded(row[name] or "") for name in _COLUMNS}
+        # A path may begin or end with a space; elsewhere spaces come from typing.
+        return Decision.model_validate({name: text if name == "path" else text.strip() for name, text in cells.items()})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -123,11 +132,12 @@ def _decision(file: Path, number: int, row: dict[str, str | None]) -> Decision:
 
 
 def decisions_csv(decisions: Sequence[Decision]) -> str:
-    """Decisions as the text of a CSV."""
+    """Decisions as the text of a CSV, which a spreadsheet may open and ``read_decisions`` reads back."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(decision.model_dump(mode="json") for decision in decisions)
+    for decision in decisions:
+        writer.writerow({name: guarded(text) for name, text in decision.model_dump(mode="json").items()})
     return out.getvalue()
 
 
@@ -211,6 +221,30 @@ class Pending:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def applied_in(
+    decisions: Sequence[Decision], folders: Iterable[Path], opened: Callable[[Path], Dataset] | None = None
+) -> str | None:
+    """The first dataset that was made with all of some decisions.
+
+    Args:
+        decisions: One or more.
+        folders: Of datasets, the ones to prefer first.
+        opened: Opens a folder; ``Dataset.open`` unless told.
+
+    Returns:
+        Its name; None where there is none.
+    """
+    from fer_core.data.dataset import Dataset
+
+    wanted = {(decision.date, decision.pixel_sha) for decision in decisions}
+    for folder in folders:
+        with contextlib.suppress(FerError, OSError):  # a damaged one is told where it is chosen
+            held = (opened or Dataset.open)(folder).info.config.get("decisions") or []
+            if wanted <= {(one["date"], one["pixel_sha"]) for one in held}:
+                return folder.name
+    return None
 
 
 @dataclass(frozen=True)

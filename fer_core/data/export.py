@@ -20,6 +20,7 @@ from fer_core.data.info import SPLITS
 from fer_core.data.layouts import PICTURES
 from fer_core.emotions import EMOTIONS
 from fer_core.jobs.progress import Progress, silent
+from fer_core.spreadsheet import is_formula
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +41,8 @@ _ENDINGS: Final = {
     b"MM\0*": ".tif",
 }
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
+_RESERVED: Final = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)  # devices, to Windows
 _NAME_BYTES: Final = 200  # file systems allow 255, and a number and an ending are added
-_FORMULA: Final = tuple("=+-@＝＋－＠")
 
 
 def manifest(dataset: Dataset, k: int | None = None, seed: int = 42) -> pd.DataFrame:
@@ -192,6 +193,8 @@ def _stem(path: str, *, child: bool) -> str:
     name = PurePosixPath(path)
     stem = unicodedata.normalize("NFC", name.stem if name.suffix.lower() in PICTURES else name.name)
     stem = _UNSAFE.sub("-", stem).encode()[:_NAME_BYTES].decode(errors="ignore").strip("-._") or "image"
+    if _RESERVED.match(stem):
+        stem = f"image-{stem}"
     return f"{stem}-augmented-{number}" if child else stem
 
 
@@ -201,11 +204,8 @@ def _ending(picture: bytes) -> str:
 
 
 def _no_formula(path: str) -> str:
-    """A path that no spreadsheet takes for a formula: the names of files and folders in archives are strangers' text.
-
-    With ``./`` before it the path leads to the same file.
-    """
-    return f"./{path}" if path.lstrip().startswith(_FORMULA) else path
+    """A path that no spreadsheet takes for a formula: with ``./`` before it, it leads to the same file."""
+    return f"./{path}" if is_formula(path) else path
 
 
 def _csv(table: pd.DataFrame) -> str:

@@ -321,14 +321,17 @@ def as_arrow(findings: Findings, table: pd.DataFrame, final: NDArray[np.object_]
 def findings_csv(stored: pa.Table | None) -> str:
     """Stored findings as the text of a CSV; images are ``source:path (split, label)``, one below the other.
 
+    Beside them, line by line, is their ``pixel_sha``, by which the manifest and decisions know them.
+
     Args:
         stored: In ``SCHEMA``; None gives the header alone.
     """
     table = (SCHEMA.empty_table() if stored is None else stored).to_pandas()
+    members = table["images"]
     table["images"] = [
-        "\n".join(f"{i['source']}:{i['path']} ({i['published']}, {i['label']})" for i in images)
-        for images in table["images"]
+        "\n".join(f"{i['source']}:{i['path']} ({i['published']}, {i['label']})" for i in images) for images in members
     ]
+    table["pixel_sha"] = ["\n".join(i["pixel_sha"] for i in images) for images in members]
     return table.to_csv(index=False, lineterminator="\n")
 
 

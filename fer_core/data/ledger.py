@@ -35,7 +35,7 @@ class Ledger:
         why: NDArray[np.object_] | None = None,
         labels: NDArray[np.int64] | None = None,
     ) -> None:
-        """Enters a step.
+        """Enters a step. Its changes are listed by split and reason, whatever the order of the rows.
 
         Args:
             step: A word.
@@ -51,9 +51,11 @@ class Ledger:
         if self._before is not None and why is not None:
             moved = self._before != splits
             reasons = pd.DataFrame({"from": self._before, "to": splits, "why": why})[moved]
-            for (split, reason), n in reasons.groupby(["from", "why"], sort=False).size().items():
-                self.changes.append(Change(step=step, split=str(split), n=int(n), why=str(reason)))
-            arrived = reasons[reasons["to"].isin(SPLITS)]
-            for (split, reason), n in arrived.groupby(["to", "why"], sort=False).size().items():
-                self.changes.append(Change(step=step, split=str(split), n=-int(n), why=str(reason)))
+            changes = [
+                Change(step=step, split=split, n=sign * int(n), why=str(reason))
+                for sign, side in ((1, "from"), (-1, "to"))
+                for (split, reason), n in reasons.groupby([side, "why"]).size().items()
+                if split in SPLITS
+            ]
+            self.changes += sorted(changes, key=lambda change: (SPLITS.index(change.split), change.why))
         self._before = splits.copy()

@@ -132,14 +132,31 @@ def open_sources(specs: Sequence[str], labels: LabelMap | None = None) -> list[S
         labels: What labels mean that are none of the known spellings; under a source's name those of it alone.
 
     Raises:
-        SourceError: As ``open_source``; also two of the same name, or none at all.
+        SourceError: As ``check_specs`` and ``open_source``.
+    """
+    check_specs(specs, labels)
+    return [open_source(spec, labels) for spec in specs]
+
+
+def check_specs(specs: Sequence[str], labels: LabelMap | None = None) -> None:
+    """Refuses sources that cannot be read together, without opening them.
+
+    Args:
+        specs: As for ``open_source``.
+        labels: As for ``open_sources``.
+
+    Raises:
+        SourceError: There is none, one is missing, two have one name, or labels are under the name of another.
     """
     if not specs:
         raise SourceError("No source given: name at least one folder, .zip or FER2013 CSV.")
-    twice = [name for name, n in Counter(parse_spec(spec)[0] for spec in specs).items() if n > 1]
-    if twice:
+    names = Counter(parse_spec(spec)[0] for spec in specs)
+    if twice := [name for name, n in names.items() if n > 1]:
         raise SourceError(f"Two sources are named {twice[0]!r}. Give them names: first=PATH second=PATH.")
-    return [open_source(spec, labels) for spec in specs]
+    if strange := [key for key, meanings in (labels or {}).items() if isinstance(meanings, dict) and key not in names]:
+        raise SourceError(
+            f"Labels are given for {strange[0]!r}, which is no source here: put them under one of {', '.join(names)}."
+        )
 
 
 def read_split(spec: str, split: str, size: tuple[int, int], channels: int, progress: Progress = silent) -> Split:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_core.emotions import EMOTIONS
 from fer_core.inference.images import FaceResult, PictureResult
+from fer_core.spreadsheet import guarded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,8 +18,6 @@ COLUMNS = (
     *("score", "error"),
 )
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
-
 
 def face_rows(result: PictureResult) -> Iterator[dict[str, object]]:
     """A row for each face, numbered from 1; a picture without one has one row that says so.
@@ -27,17 +26,12 @@ def face_rows(result: PictureResult) -> Iterator[dict[str, object]]:
         Some of ``COLUMNS``: boxes in pixels of the upright picture, probabilities 0 to 1.
     """
     if not result.faces:
-        yield {"path": _cell(result.path), "error": _cell(result.error or "No face found.")}
+        yield {"path": guarded(result.path), "error": guarded(result.error or "No face found.")}
     for number, face in enumerate(result.faces, start=1):
         values = {f"p_{e}": round(float(p), 4) for e, p in zip(EMOTIONS, face.probabilities, strict=True)}
         box = dict(zip(("x", "y", "width", "height"), face.box, strict=True))
         words = {"emotion": face.emotion, "uncertain": face.uncertain, "unreliable": face.unreliable}
-        yield {"path": _cell(result.path), "face": number, **box, **words, **values, "score": face.score}
-
-
-def _cell(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula: it may be the name that a stranger gave to a file."""
-    return f"'{text}" if text.startswith(_FORMULAS) else text
+        yield {"path": guarded(result.path), "face": number, **box, **words, **values, "score": face.score}
 
 
 def faces_table(results: Iterable[PictureResult]) -> pd.DataFrame:

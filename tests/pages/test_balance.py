@@ -29,10 +29,14 @@ def test_counts_follow_the_settings_and_nothing_is_made(workspace, dataset):
     app.number_input(key="target_sad").set_value(counts["sad"] + 7).run()
     told = plan(counts, BalanceConfig(target_of={"disgust": 5 * counts["disgust"] + 50, "sad": counts["sad"] + 7}))
     assert balance_finding(told, done=False) in text_of(app)
-    app.number_input(key="cap").set_value(5).run()
-    assert "would shrink" in text_of(app)
     of = f"--target-of disgust={5 * counts['disgust'] + 50} --target-of sad={counts['sad'] + 7}"
-    assert f"--cap 5 {of}" in app.code[0].value
+    assert of in app.code[0].value
+    app.number_input(key="cap").set_value(5).run()
+    assert "above the cap of 5" in text_of(app)
+    app.number_input(key="target_disgust").set_value(5).run()
+    app.number_input(key="target_sad").set_value(None).run()
+    assert "would shrink" in text_of(app)
+    assert "--cap 5 --target-of disgust=5" in app.code[0].value
     assert [folder.name for folder in workspace.list_datasets()] == ["faces"]
     assert list_jobs(workspace.jobs) == []
 

@@ -134,6 +134,17 @@ def test_senseless_strengths_of_augmentation_are_refused(archive, workspace, cap
     assert list_jobs(workspace.jobs) == []
 
 
+def test_balancing_that_changes_nothing_is_told(archive, workspace, capfd):
+    code, _, err = run(capfd, "data", "prepare", archive, "--out", "mine", "--balance")
+    assert (code, "Balancing changed nothing" in err) == (0, True)
+    assert run(capfd, "data", "prepare", archive, "--out", "plain")[0] == 0
+    code, _, err = run(capfd, "data", "balance", "plain", "--out", "same")
+    assert (code, err.startswith("Nothing would change: no class of plain is below its target")) == (2, True)
+    code, _, err = run(capfd, "data", "balance", "plain", "--out", "same", "--target", "9", "--cap", "8")
+    assert (code, "A target of 9 is above the cap of 8" in err) == (2, True)
+    assert [job.name for job in list_jobs(workspace.jobs)] == ["prepare-plain-1", "prepare-mine-1"]
+
+
 def test_strengths_of_augmentation_are_taken_and_hue_on_gray_is_told(archive, workspace, capfd):
     prepare([str(archive)], workspace.datasets / "mine")
     how = ["--target", "9", "--augment", "rotation=20", "--augment", "hue=40"]
@@ -201,7 +212,7 @@ def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, c
     first, second = base.table("train")["path"].head(2)
     words = ["data", "decide", "base"]
     why = ["--reason", "a grin"]
-    assert run(capfd, *words, first, "--action", "relabel", "--label", "neutral", *why)[0] == 0
+    assert run(capfd, *words, first, "--action", "relabel", "--label", "Neutrality", *why)[0] == 0
     code, out, err = run(capfd, *words, f"fer2013:{second}", "--action", "drop", "--json")
     assert code == 0, err
     assert [decision["path"] for decision in json.loads(out)] == [second]
@@ -210,7 +221,8 @@ def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, c
     listed.write_text(out)
     assert [line.split(",")[1:3] for line in out.splitlines()[1:]] == [["relabel", "neutral"], ["drop", ""]]
     assert run(capfd, *words, "--undo")[0] == 0
-    assert "drop" not in run(capfd, *words)[1]
+    _, out, err = run(capfd, *words)
+    assert ("drop" in out, err) == (False, "")
 
     code, out, err = run(capfd, "data", "prepare", "--add-to", "base", "--decisions", listed, "--out", "next", "--json")
     assert code == 0, err
@@ -219,6 +231,7 @@ def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, c
     assert second not in table.index
     assert EMOTIONS[table.loc[first, "label"]] == "neutral"
     assert [decision["reason"] for decision in made.info.config["decisions"]] == ["a grin", ""]
+    assert run(capfd, *words)[2] == "next was made with them.\n"
     # Once more, on top of what was decided before.
     code, out, err = run(capfd, "data", "prepare", "--add-to", "next", "--decisions", listed, "--out", "third")
     assert code == 0, err
@@ -252,6 +265,33 @@ def test_what_cannot_be_decided_is_one_line(archive, workspace, capfd, words, sa
     assert out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["prepare", "nowhere.zip"], "no such file"),
+        (["prepare", "ARCHIVE", "again=ARCHIVE", "again=ARCHIVE"], "Two sources are named"),
+        (["prepare", "ARCHIVE", "--label", "contempt=bored"], "give one of angry"),
+        (["prepare", "ARCHIVE", "--map", "MAP"], "'raf', which is no source here: put them under one of fer2013."),
+        (["prepare", "ARCHIVE", "--decisions", "none.csv"], "no such file"),
+        (["prepare", "--add-to", "other"], "No prepared dataset"),
+        (["balance", "other"], "No prepared dataset"),
+        (["balance", "base", "--target-of", "bored=5"], "--target-of bored=5"),
+        (["prepare", "ARCHIVE"], "exists already"),
+        (["balance", "base", "--target", "9"], "exists already"),
+    ],
+)
+def test_a_name_that_is_taken_is_told_after_what_else_is_wrong(archive, workspace, capfd, tmp_path, words, says):
+    prepare([str(archive)], workspace.datasets / "base")
+    (tmp_path / "map.yaml").write_text("raf:\n  1: surprise\n")
+    names = {"ARCHIVE": str(archive), "MAP": str(tmp_path / "map.yaml")}
+    words = [word.replace("=ARCHIVE", f"={archive}") for word in words]
+    code, out, err = run(capfd, "data", *(names.get(word, word) for word in words), "--out", "base")
+    assert (code, out) == (2, "")
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+    assert list_jobs(workspace.jobs) == []
+
+
 def test_an_audit_writes_its_findings(archive, workspace, capfd, tmp_path):
     prepare([str(archive)], workspace.datasets / "base")
     for what in (archive, "base"):
@@ -259,4 +299,4 @@ def test_an_audit_writes_its_findings(archive, workspace, capfd, tmp_path):
         code, _, err = run(capfd, "data", "audit", what, "--findings", file)
         assert code == 0, err
         assert "findings to" in err
-        assert file.read_text().startswith("reason,n,sources,splits,labels,similarity,told,action,images")
+        assert file.read_text().startswith("reason,n,sources,splits,labels,similarity,told,action,images,pixel_sha")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from fer_core.data.audit import audit, audit_dataset, audit_sources
+from fer_core.data.copies import PARTNERS
 from fer_core.data.findings import find
 from fer_core.data.info import CrossSplit, count
 from fer_core.data.sources import open_sources
 from fer_core.data.split import Policy, assign
-from fer_core.data.table import read_material
+from fer_core.data.table import identify, read_material
 
 from .pictures import black, class_folders, face, jpeg, make_zip, png
 
@@ -41,6 +44,25 @@ def test_a_reexport_is_recognised_through_the_codec(demo):
         across = source.cross_split["train/test"]
         assert (across.exact, across.near, across.mirrored, across.any) == (11, 7, 3, 21)
         assert (source.exact_groups, source.conflicting_groups, source.constant) == (14, 3, 1)
+
+
+def test_of_a_film_every_frame_that_train_has_nearly_is_counted():
+    random, still = np.random.default_rng(0), face(5).astype(int)
+    test = [still + random.integers(-1, 2, still.shape) for _ in range(2 * PARTNERS)]  # most alike among themselves
+    train = [still * 0.9 + random.integers(-12, 13, still.shape)]
+    view = np.clip([*test, *train], 0, 255).astype(np.uint8)
+    table = pd.DataFrame(
+        {
+            "source": "film",
+            "published": ["test"] * len(test) + ["train"] * len(train),
+            "label": 3,
+            "pixel_sha": list(map(str, range(len(view)))),
+            "constant": False,
+        }
+    )
+    material = identify(table, view, [])
+    across = audit(material.table, material.pairs).cross_split["train/test"]
+    assert (across.near, across.any) == (len(test), len(test))
 
 
 def test_a_clean_dataset_audits_clean(leak_free):

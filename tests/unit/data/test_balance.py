@@ -43,9 +43,9 @@ PUBLISHED = dict(zip(EMOTIONS, (7458, 819, 7666, 13521, 9105, 5964, 9296), stric
             id="none: only what is asked for",
         ),
         pytest.param(
-            BalanceConfig(target=7000, cap=6000),
+            BalanceConfig(recipe=Recipe.PUBLISHED, cap=6000),
             {"surprise": ClassPlan(5964, 6000, 36, 0), "angry": ClassPlan(7458, 6000, 0, 1458)},
-            id="the cap wins over a target above it",
+            id="a cap wins over the targets of a recipe",
         ),
     ],
 )
@@ -64,6 +64,27 @@ def test_an_empty_class_stays_empty():
 def test_senseless_targets_are_refused(targets):
     with pytest.raises(ConfigError, match="expected one of angry"):
         plan(PUBLISHED, BalanceConfig(target_of=targets))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        BalanceConfig(target=7000, cap=6999),
+        BalanceConfig(recipe=Recipe.NONE, target=5, target_of={"sad": 7000}, cap=6999),
+    ],
+)
+def test_a_target_above_the_cap_is_refused(config):
+    with pytest.raises(ConfigError, match="A target of 7,000 is above the cap of 6,999: lower"):
+        plan(PUBLISHED, config)
+    with pytest.raises(ConfigError, match="above the cap of 9,000"):
+        plan(PUBLISHED, BalanceConfig(recipe=Recipe.PUBLISHED, target=9001))
+
+
+def test_what_would_change_nothing_is_told_and_not_made(leak_free, place):
+    for config in (BalanceConfig(recipe=Recipe.NONE), BalanceConfig(target=1, cap=10_000)):
+        with pytest.raises(ConfigError, match="Nothing would change"):
+            balance(leak_free, place / "same", config)
+    assert not (place / "same").exists()
 
 
 def test_balancing_touches_train_only_and_children_know_their_parents(leak_free, place):
@@ -103,7 +124,7 @@ def test_undersampling_keeps_an_even_draw_of_originals(leak_free, place):
 
 
 def test_leaks_are_counted_on_what_stays_in_train(demo, place):
-    config = BalanceConfig(recipe=Recipe.NONE, cap=9, target_of={"disgust": 12})
+    config = BalanceConfig(recipe=Recipe.NONE, cap=12, target_of={"disgust": 12})
     whole = prepare(demo, place / "whole", PrepareConfig(policy=Policy.AS_PUBLISHED))
     later = balance(whole, place / "later", config)
     at_once = prepare(demo, place / "once", PrepareConfig(policy=Policy.AS_PUBLISHED, balance=config))

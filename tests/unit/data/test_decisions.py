@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import threading
 
 import pytest
@@ -176,6 +178,7 @@ HEAD = "date,action,label,source,path,pixel_sha,reason\n"
         ("a,b\n1,2\n", "not a list of decisions"),
         (HEAD + "2026-01-01,burn,,a,b,0123456789,\n", "decision 1, action"),
         (HEAD + "2026-01-01,relabel,glad,a,b,0123456789,\n", "relabel needs a label"),
+        (HEAD + "2026-01-01,relabel,3,a,b,0123456789,\n", "relabel needs a label"),
         (HEAD + "2026-01-01,drop,sad,a,b,0123456789,\n", "drop takes no label"),
         (HEAD + "yesterday,drop,,a,b,0123456789,\n", "decision 1"),
         (HEAD + "2026-01-01,drop\n", "decision 1"),
@@ -188,6 +191,37 @@ def test_files_that_are_no_decisions_are_told(tmp_path, text, told):
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(FerError, match=told):
         read_decisions(file)
+
+
+@pytest.mark.parametrize("label", ["fear", "Fearful", " AFRAID", "2_fear"])
+def test_a_new_label_may_be_spelled_as_in_sources(tmp_path, label):
+    file = tmp_path / "decisions.csv"
+    file.write_text(HEAD + f"2026-01-01,relabel,{label},a,b,0123456789,\n")
+    (decision,) = read_decisions(file)
+    assert decision.label == "fear"
+    assert Picture("a", "b", "0123456789").decision(Action.RELABEL, label).label == "fear"
+
+
+@pytest.mark.parametrize(
+    ("path", "cell"),
+    [
+        ("a .jpg", "a .jpg"),
+        (" a.jpg", " a.jpg"),
+        ("a.jpg ", "a.jpg "),
+        ("=1+1/a.jpg", "'=1+1/a.jpg"),
+        ("'=1+1/a.jpg", "''=1+1/a.jpg"),
+        ("'a.jpg", "'a.jpg"),
+        ("\ta.jpg", "'\ta.jpg"),
+    ],
+)
+def test_paths_and_reasons_of_strangers_are_no_formulas_and_come_back_as_they_were(tmp_path, path, cell):
+    decision = Picture("a", path, "0123456789").decision(Action.DROP, reason="@SUM(A1) - looks sad")
+    text = decisions_csv([decision])
+    row = next(csv.DictReader(io.StringIO(text)))
+    assert (row["path"], row["reason"]) == (cell, "'@SUM(A1) - looks sad")
+    file = tmp_path / "decisions.csv"
+    file.write_text(text)
+    assert read_decisions(file) == [decision]
 
 
 def test_images_that_are_not_there_are_told(source, place):
@@ -207,8 +241,8 @@ def test_fer2013s_own_usage_can_be_the_split(tmp_path, place):
         for part, usage in enumerate(("Training", "PublicTest", "PrivateTest"))
         for n in range(3)
     ]
-    csv = str(make_csv(tmp_path / "fer2013.csv", rows))
-    dataset = prepare([csv], place / "usage", PrepareConfig(validation=Validation.USAGE))
+    file = str(make_csv(tmp_path / "fer2013.csv", rows))
+    dataset = prepare([file], place / "usage", PrepareConfig(validation=Validation.USAGE))
     usages = {split: set(dataset.table(split)["usage"]) for split in ("train", "validation", "test")}
     assert usages == {"train": {"Training"}, "validation": {"PublicTest"}, "test": {"PrivateTest"}}
     assert {split: sum(n.values()) for split, n in dataset.counts().items()} == dict.fromkeys(usages, 21)

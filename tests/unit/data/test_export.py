@@ -109,6 +109,21 @@ def test_names_are_those_of_the_source_made_unique_and_safe(tmp_path, place):
     assert held(prepare([str(place / "out")], place / "again", config)) == held(balanced)
 
 
+def test_no_file_is_named_as_a_device_of_windows(tmp_path, place):
+    names = {
+        "CON": "image-CON",
+        "com¹.old": "image-com¹.old",
+        "lpt1": "image-lpt1",
+        "nul . ": "image-nul",
+        "console": "console",
+        "null": "null",
+    }
+    files = {f"{emotion}/{name}.png": png(n, emotion) for emotion in EMOTIONS for n, name in enumerate(names)}
+    dataset = prepare([str(make_zip(tmp_path / "a.zip", files))], place / "a", PrepareConfig(policy="evaluation-only"))
+    export_folders(dataset, place / "out")
+    assert sorted(path.stem for path in (place / "out" / "TEST" / "happy").iterdir()) == sorted(names.values())
+
+
 def test_pictures_of_one_name_get_one_each(tmp_path, place):
     files = {f"{emotion}/{part}/face.png": png(n, emotion) for emotion in EMOTIONS for n, part in enumerate("abc")}
     files |= {"happy/face-2.png": png(90), "happy/a/FACE.png": png(91)}

@@ -144,6 +144,10 @@ def test_findings_can_be_written_as_a_table(tmp_path, files):
         "a:test/happy/exact.png (test, happy)",
         "a:train/happy/000.png (train, happy)",
     ]
+    known = {f"a:{path}": sha for path, sha in zip(found.table["path"], found.table["pixel_sha"], strict=True)}
+    for row in rows:
+        images = [line.partition(" (")[0] for line in row["images"].splitlines()]
+        assert row["pixel_sha"].splitlines() == [known[image] for image in images]
 
 
 def test_every_class_has_a_name_in_the_findings(demo, place):

@@ -126,6 +126,9 @@ def test_labels_by_command(tmp_path, workspace, capfd):
     code, _, err = call(capfd, "data", "prepare", raf, "--out", "raf", "--map", tmp_path / "gone.yaml")
     assert code == 2
     assert "gone.yaml: no such file" in err
+    code, _, err = call(capfd, "data", "audit", f"other={raf}", "--map", tmp_path / "labels.json")
+    assert code == 2
+    assert err.splitlines()[-1].endswith("'raf', which is no source here: put them under one of other.")
 
 
 def test_what_is_left_out_is_listed_whole_folders_first(tmp_path, workspace, capfd):

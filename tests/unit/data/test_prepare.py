@@ -38,6 +38,8 @@ def assert_ledger_adds_up(info: DatasetInfo) -> None:
             assert before[split] - left == after[split], (step, split)
     assert all(list(counts[split]) == list(EMOTIONS) for counts in info.counts.values() for split in SPLITS)
     assert all(change.why for change in info.removed)
+    order = [(list(info.counts).index(change.step), SPLITS.index(change.split), change.why) for change in info.removed]
+    assert order == sorted(order)
 
 
 def test_the_ledger_adds_up_and_ends_with_what_is_stored(prepared):
