@@ -1,4 +1,7 @@
-"""How long a batch of the preset ``teacher`` takes to make, in this code and in an older checkout of it."""
+"""How long a batch of the preset ``teacher`` takes to make, in this code and in an older checkout of it.
+
+Beside a GPU several threads make batches, so both are asked how long a batch takes with one thread and with two.
+"""
 
 from __future__ import annotations
 
@@ -13,37 +16,41 @@ from benchmarks.measure import ROOT, Summary, interleave, machine, run_child
 
 _REPEATS: Final = 5
 
-# In a process of its own, on one core: the one thread that made batches had no more. Pictures need not be faces.
+_THREADS: Final = (1, 2)
+_BATCHES: Final = 200
+
+# In a process of its own, on as many cores as there are threads. Pictures need not be faces.
 _MAKE: Final = """
-import os, statistics, time
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import os, sys, time
+from concurrent.futures import ThreadPoolExecutor
+threads, batches = int(sys.argv[1]), int(sys.argv[2])
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 import cv2, numpy as np
 from fer_core.training.config import load_preset
 from fer_core.training.data import TrainingBatches
 cv2.setNumThreads(1)
 rng, (phase,) = np.random.default_rng(0), load_preset("teacher").phases
 images = rng.integers(0, 256, (40 * phase.batch_size, 48, 48, 1)).astype(np.uint8)
-batches = TrainingBatches(images, rng.integers(0, 7, len(images)), phase, index=0, seed=1)
-took = []
-for index in range(len(batches)):
+made = TrainingBatches(images, rng.integers(0, 7, len(images)), phase, index=0, seed=1)
+with ThreadPoolExecutor(threads) as makers:
+    list(makers.map(made._make, range(10)))
     start = time.perf_counter()
-    batches._make(index)
-    took.append(time.perf_counter() - start)
-print(1000 * statistics.median(took))
+    list(makers.map(made._make, (number % len(made) for number in range(batches))))
+    print(1000 * (time.perf_counter() - start) / batches)
 """
 
 
 class BatchTimes(BaseModel):
-    """Milliseconds for a batch on one core, before and after; the medians of ``n`` processes each."""
+    """Milliseconds for a batch by the number of threads, each on a core of its own; medians of ``n`` processes each."""
 
-    before: float
-    after: float
+    before: dict[int, float]
+    after: dict[int, float]
     n: int
     machine: str
 
 
 def batch_times(before: Path) -> BatchTimes:
-    """Measures both in turn, which takes a minute.
+    """Measures both in turn, which takes some minutes.
 
     Args:
         before: A checkout of the older code.
@@ -53,12 +60,14 @@ def batch_times(before: Path) -> BatchTimes:
     """
     on = machine()
     code = {"before": before, "after": ROOT}
-    took = interleave({name: lambda folder=folder: _milliseconds(folder) for name, folder in code.items()}, _REPEATS)
-    before_ms, after_ms = (Summary.of(took[name]).median for name in code)
-    return BatchTimes(before=before_ms, after=after_ms, n=_REPEATS, machine=on)
+    asked = {f"{name}, {threads}": (folder, threads) for name, folder in code.items() for threads in _THREADS}
+    took = interleave({told: lambda call=call: _milliseconds(*call) for told, call in asked.items()}, _REPEATS)
+    medians = {n: {threads: Summary.of(took[f"{n}, {threads}"]).median for threads in _THREADS} for n in code}
+    return BatchTimes(**medians, n=_REPEATS, machine=on)
 
 
-def _milliseconds(folder: Path) -> float:
+def _milliseconds(folder: Path, threads: int) -> float:
     # -P, or the code in the current directory, which is the project's root, comes first.
     environment = {"PYTHONPATH": str(folder), "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow")}
-    return float(run_child([sys.executable, "-P", "-c", _MAKE], environment).output)
+    command = [sys.executable, "-P", "-c", _MAKE, str(threads), str(_BATCHES)]
+    return float(run_child(command, environment).output)

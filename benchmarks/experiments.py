@@ -89,7 +89,9 @@ def search(log: Log, material: Material, known: Found | None) -> Found:
             if entry.name in before:
                 outcomes[entry.name] = before[entry.name]
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Found(date=now, commit=commit(), data={**(known.data if known else {}), **_data(log, material)}, outcomes=outcomes)
+    return Found(
+        date=now, commit=commit(), data={**(known.data if known else {}), **_data(log, material)}, outcomes=outcomes
+    )
 
 
 def _data(log: Log, material: Material) -> dict[str, Data]:
@@ -116,7 +118,8 @@ def text(log: Log, found: Found) -> str:
         for name, outcome in found.outcomes.items()
         if outcome.training and outcome.training.gpu_percent is not None
     }
-    fields = {"before_ms": f"{batches.before:.1f}", "after_ms": f"{batches.after:.1f}", **busy}
+    times = {f"{when}_{n}": f"{ms:.1f}" for when in ("before", "after") for n, ms in getattr(batches, when).items()}
+    fields = {**times, **busy}
     for name, data in found.data.items():
         fields |= {f"{name} {split}": f"{sum(classes.values()):,}" for split, classes in data.counts.items()}
         fields |= {f"{name} left out": f"{data.left_out:,}", f"{name} set aside": f"{data.set_aside:,}"}

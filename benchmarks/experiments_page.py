@@ -70,10 +70,11 @@ def _result(entry: Entry, outcome: Outcome) -> str:
         said.append(_bought(outcome))
     if outcome.batches:
         times = outcome.batches
-        said.append(
-            f"{times.before:.1f} to {times.after:.1f} ms for a batch on one core, medians of {times.n} processes each; "
-            f"{times.machine}."
+        told = (
+            f"{before:.1f} to {times.after[threads]:.1f} ms with {threads} thread{'s' * (threads > 1)}"
+            for threads, before in times.before.items()
         )
+        said.append(f"A batch takes {', '.join(told)}, medians of {times.n} processes each; {times.machine}.")
     return " ".join(said)
 
 
