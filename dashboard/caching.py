@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from dashboard.uploads import FileReadings
+    from fer_core.data.decisions import Decision
     from fer_core.data.families import Family
     from fer_core.doctor import Report
     from fer_core.evaluation.report import EvaluationReport
@@ -155,6 +156,29 @@ def dataset_file(opened: Dataset, kind: str) -> str | bytes:
 def findings(opened: Dataset) -> pd.DataFrame | None:
     """What the audit found, ``images`` as lists of dicts; None where it was not kept. Shared: do not change it."""
     return _findings(opened.folder, _stamp(opened.folder / "dataset.json"))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _pending(folder: Path, version: tuple[int, ...]) -> list[Decision]:
+    from fer_core.data.decisions import Pending
+
+    return Pending(folder).read()
+
+
+def pending(opened: Dataset) -> list[Decision]:
+    """What was decided about a dataset since it was made, parsed once per version on disk. Shared: do not change it.
+
+    Raises:
+        FerError: The file is damaged.
+    """
+    from fer_core.data.decisions import PENDING
+
+    try:
+        stat = (opened.folder / PENDING).stat()
+    except FileNotFoundError:
+        return []
+    # Decisions follow each other faster than a clock may tick: each version is another file.
+    return _pending(opened.folder, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -57,6 +57,20 @@ def test_a_finding_is_decided_about_undone_and_made_into_a_dataset(dataset, monk
     assert started[0][2][-1].endswith("faces-decided")
 
 
+def test_decisions_and_findings_are_read_once_while_they_do_not_change(dataset, monkeypatch):
+    (picture, other) = pictures_named(dataset, dataset.table("train")["path"].iloc[[0, 1]].tolist())
+    Pending(dataset.folder).add([picture.decision(Action.DROP)])
+    read, read_findings = [], []
+    parse, load = read_decisions, Dataset.findings
+    monkeypatch.setattr("fer_core.data.decisions.read_decisions", lambda file: read.append(file) or parse(file))
+    monkeypatch.setattr(Dataset, "findings", lambda dataset: read_findings.append(dataset) or load(dataset))
+    app = open_page("data", view="Findings", findings_reason="exact copies")
+    app.run()
+    assert (len(read), len(read_findings)) == (1, 1)
+    Pending(dataset.folder).add([other.decision(Action.KEEP)])  # by the command line, say
+    assert "2 decided, not applied yet" in text_of(app.run())
+
+
 def test_all_findings_of_a_kind_are_decided_about_at_once(dataset):
     app = open_page("data", view="Findings", findings_reason="exact copies")
     app.button(key="finding-all-drop-train").click().run()
