@@ -17,7 +17,7 @@ from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.fetch import cache_folder
 from fer_core.data.info import SPLITS, Counts, count_by_source
 from fer_core.data.sources import FoundArchive, find_archives
-from fer_core.errors import FerError
+from fer_core.errors import DatasetError, FerError
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.faces import Detector, load_detector
 from fer_core.inference.images import Picture, PictureResult, read_picture
@@ -93,13 +93,27 @@ def family(opened: Dataset, emotion: str, number: int, config: BalanceConfig | N
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _images(folder: Path, stamp: float) -> pd.DataFrame:
+def _left_out(folder: Path, stamp: float) -> pd.DataFrame:
+    return _dataset(folder, stamp).table(LEFT_OUT)
+
+
+def left_out_problem(opened: Dataset) -> str:
+    """Why the pictures that were left out of a dataset cannot be shown; empty where they can."""
+    try:
+        _left_out(opened.folder, _stamp(opened.folder / "dataset.json"))
+    except DatasetError as error:
+        return str(error)
+    return ""
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _images(folder: Path, stamp: float, whole: bool) -> pd.DataFrame:
     import pandas as pd
 
     opened = _dataset(folder, stamp)
     parts = []
-    for split in (*SPLITS, LEFT_OUT):
-        rows = opened.table(split)
+    for split in (*SPLITS, LEFT_OUT) if whole else SPLITS:
+        rows = _left_out(folder, stamp) if split == LEFT_OUT else opened.table(split)
         parts.append(rows.assign(split=split, row=range(len(rows)), why=rows.get("why", "")))
     images = pd.concat(parts, ignore_index=True)
     # Filters compare all rows at once: words that are few are compared as numbers.
@@ -107,20 +121,23 @@ def _images(folder: Path, stamp: float) -> pd.DataFrame:
 
 
 def images(opened: Dataset) -> pd.DataFrame:
-    """All rows of a dataset, those left out too, with their ``split`` and ``row`` in it. Shared: do not change it."""
-    return _images(opened.folder, _stamp(opened.folder / "dataset.json"))
+    """All rows of a dataset, with their ``split`` and ``row`` in it. Shared: do not change it.
+
+    Those left out are among them unless there is a ``left_out_problem``: what is in the splits can be shown without.
+    """
+    return _images(opened.folder, _stamp(opened.folder / "dataset.json"), not left_out_problem(opened))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _places(folder: Path, stamp: float) -> dict[str, tuple[str, int]]:
-    rows = _images(folder, stamp)
+def _places(folder: Path, stamp: float, whole: bool) -> dict[str, tuple[str, int]]:
+    rows = _images(folder, stamp, whole)
     rows = rows[rows["parent_id"].isna()]
     return dict(zip(rows["pixel_sha"], zip(rows["split"], rows["row"].tolist(), strict=True), strict=True))
 
 
 def places(opened: Dataset) -> dict[str, tuple[str, int]]:
-    """``pixel_sha`` of every original -> split and row. Shared: do not change it."""
-    return _places(opened.folder, _stamp(opened.folder / "dataset.json"))
+    """``pixel_sha`` of every original in ``images`` -> split and row. Shared: do not change it."""
+    return _places(opened.folder, _stamp(opened.folder / "dataset.json"), not left_out_problem(opened))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

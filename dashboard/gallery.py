@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard import caching
-from dashboard.components import errors_shown
+from dashboard.components import errors_shown, show_error
 from dashboard.decisions import pending_panel
 from dashboard.drawer import Places, contact_sheet, open_if_asked
 from fer_core.data.dataset import LEFT_OUT, SPLITS, Dataset
@@ -31,6 +31,8 @@ def gallery(dataset: Dataset) -> None:
 
 def _show(dataset: Dataset) -> None:
     images = caching.images(dataset)
+    if problem := caching.left_out_problem(dataset):
+        show_error(f"Pictures that were left out are not shown: {problem}")
     shown, words = _filtered(images)
     st.markdown(f"**{len(shown):,} of {len(images):,} images** :gray[{words}]")
     if shown.empty:

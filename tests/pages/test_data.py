@@ -146,6 +146,16 @@ def test_a_damaged_file_is_told_in_one_sentence(dataset, view, file):
     ]
 
 
+def test_without_the_pictures_left_out_all_others_are_shown(dataset):
+    (dataset.folder / "left-out-00000-of-00001.parquet").unlink()
+    n = sum(sum(classes.values()) for classes in dataset.counts().values())
+    app = open_page("data", view="Images")
+    assert f"{n:,} of {n:,} images" in text_of(app)
+    assert LEFT_OUT not in app.selectbox(key="images_split").options
+    app = open_page("data", view="Findings", findings_reason="exact copies")
+    assert not app.error
+
+
 def plain(text: str) -> str:
     return text.replace("\\", "")
 
