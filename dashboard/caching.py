@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
+    from dashboard.dataset_comparison import Comparison
     from dashboard.uploads import FileReadings
     from fer_core.data.decisions import Decision
     from fer_core.data.families import Family
@@ -138,6 +139,19 @@ def _places(folder: Path, stamp: float, whole: bool) -> dict[str, tuple[str, int
 def places(opened: Dataset) -> dict[str, tuple[str, int]]:
     """``pixel_sha`` of every original in ``images`` -> split and row. Shared: do not change it."""
     return _places(opened.folder, _stamp(opened.folder / "dataset.json"), not left_out_problem(opened))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _comparison(folder: Path, stamp: float, other: Path, other_stamp: float) -> Comparison:
+    from dashboard.dataset_comparison import compare
+
+    return compare(images(_dataset(folder, stamp)), images(_dataset(other, other_stamp)))
+
+
+def comparison(opened: Dataset, other: Dataset) -> Comparison:
+    """What a dataset has against another one. Shared: do not change it."""
+    stamp, other_stamp = (_stamp(one.folder / "dataset.json") for one in (opened, other))
+    return _comparison(opened.folder, stamp, other.folder, other_stamp)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboard import caching
+from dashboard import caching, dataset_comparison
+from dashboard.dataset_comparison import compare
 from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.decisions import Action, Pending, pictures_named, read_decisions
@@ -181,6 +182,16 @@ def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, draw
     app = open_page("data", dataset=dataset.name)
     assert "2 decided, not applied yet" in text_of(app)  # to this one, which stays as it is
     assert "second was made with them" in [link.label for link in app.get("page_link")]
+
+
+def test_two_datasets_are_compared_once_while_they_do_not_change(dataset, workspace, drawn, monkeypatch):
+    other = prepare([str(path) for path in drawn], workspace.datasets / "second", PrepareConfig())
+    compared = []
+    monkeypatch.setattr(dataset_comparison, "compare", lambda *rows: compared.append(rows) or compare(*rows))
+    app = open_page("data", view="Compare", dataset=other.name)
+    app.run()
+    assert "Both hold the same pictures" in text_of(app)
+    assert len(compared) == 1
 
 
 def test_a_dataset_alone_has_nothing_to_be_compared_with(dataset):
