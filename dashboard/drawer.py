@@ -14,6 +14,7 @@ from dashboard.decisions import decide_about
 from fer_core.data.copies import compare
 from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.decisions import Picture
+from fer_core.data.findings import flag_words
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, seen_of
 from fer_core.preprocessing import Pixels, decode
@@ -209,8 +210,8 @@ def _story(
             seen = seen_of(predictions)
             if seen is not None and seen[row]:
                 st.badge("A copy was trained on", icon=":material/warning:", color="orange")
-        for flag in about["flags"].split():
-            st.badge(flag, color="gray")
+        for words in flag_words(about["flags"]):
+            st.badge(words, color="gray")
     told = f"left out: {about['why']}" if split == LEFT_OUT else split
     st.caption(plain(f"{about['path']} · {about['source']} · {told} · row {row:,}"))
     if isinstance(about["parent_id"], str):

@@ -12,6 +12,7 @@ from dashboard.components import errors_shown, show_error
 from dashboard.decisions import pending_panel
 from dashboard.drawer import Places, contact_sheet, open_if_asked
 from fer_core.data.dataset import LEFT_OUT, SPLITS, Dataset
+from fer_core.data.findings import Reason, flag_words
 from fer_core.emotions import EMOTIONS, INDEX
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 _ANY: Final = "any"
 _SORTS: Final = ("As stored", "Name", "Most copies")
-_KINDS: Final = ("all", "originals", "augmented")
+_AUGMENTED: Final = "augmented"
+_KINDS: Final = ("originals", _AUGMENTED)
 
 
 @st.fragment
@@ -42,7 +44,7 @@ def _show(dataset: Dataset) -> None:
 
     def told(at: int) -> str:
         image = shown.iloc[at]
-        return " · ".join(filter(None, (EMOTIONS[image["label"]], *image[["split", "path", "flags"]])))
+        return " · ".join([EMOTIONS[image["label"]], image["split"], image["path"], *flag_words(image["flags"])])
 
     contact_sheet(dataset, places, told, key=f"gallery-{words}")
     link = {"dataset": dataset.name, "view": "Images", **_link()}
@@ -54,14 +56,15 @@ def _filtered(images: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The rows that the filters leave, in the order asked for, and the filters in words."""
     there = [split for split in (*SPLITS, LEFT_OUT) if (images["split"] == split).any()]
     sources = list(images["source"].cat.categories)
-    flags = sorted({flag for text in images["flags"].cat.categories for flag in text.split()} - {"augmented"})
+    found = [set(flag_words(text)) - {_AUGMENTED} for text in images["flags"].cat.categories]
     augmented = images["parent_id"].notna().to_numpy()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         split = _choice("Split", "images_split", there)
         emotion = _choice("Class", "images_class", list(EMOTIONS))
         source = _choice("Source", "images_source", sources) if len(sources) > 1 else _ANY
-        flag = _choice("Flag", "images_flag", ["none", *flags]) if flags else _ANY
-        kind = _choice("Made", "images_made", list(_KINDS[1:])) if augmented.any() else _ANY
+        reasons = [reason.value for reason in Reason if any(reason in words for words in found)]
+        reason = _choice("Finding", "images_finding", ["none", *reasons]) if reasons else _ANY
+        kind = _choice("Made", "images_made", list(_KINDS)) if augmented.any() else _ANY
         sort = st.selectbox("Sort", _SORTS, key="images_sort", bind="query-params", width=130)
     keep = np.ones(len(images), bool)
     for value, column in ((split, "split"), (source, "source")):
@@ -69,12 +72,11 @@ def _filtered(images: pd.DataFrame) -> tuple[pd.DataFrame, str]:
             keep &= (images[column] == value).to_numpy()
     if emotion != _ANY:
         keep &= (images["label"] == INDEX[emotion]).to_numpy()
-    if flag != _ANY:
-        texts = images["flags"].cat.categories
-        fitting = [t for t in texts if (flag in t.split() if flag != "none" else not set(t.split()) - {"augmented"})]
-        keep &= images["flags"].isin(fitting).to_numpy()
+    if reason != _ANY:
+        fitting = [not words if reason == "none" else reason in words for words in found]
+        keep &= np.array(fitting)[images["flags"].cat.codes]
     if kind != _ANY:
-        keep &= augmented if kind == "augmented" else ~augmented
+        keep &= augmented if kind == _AUGMENTED else ~augmented
     shown = images[keep]
     if sort == "Name":
         shown = shown.sort_values("path", kind="stable")
@@ -82,7 +84,7 @@ def _filtered(images: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         originals = images.loc[~augmented, "photo_id"]
         copies = shown["photo_id"].map(originals.value_counts())
         shown = shown.assign(n=copies).sort_values(["n", "photo_id"], ascending=[False, True], kind="stable")
-    chosen = [value for value in (split, emotion, source, flag, kind) if value != _ANY]
+    chosen = [value for value in (split, emotion, source, reason, kind) if value != _ANY]
     return shown, " · ".join([*chosen, sort.lower()])
 
 
@@ -93,5 +95,5 @@ def _choice(label: str, key: str, options: list[str]) -> str:
 
 
 def _link() -> dict[str, str]:
-    keys = ("images_split", "images_class", "images_source", "images_flag", "images_made", "images_sort")
+    keys = ("images_split", "images_class", "images_source", "images_finding", "images_made", "images_sort")
     return {key: str(st.session_state[key]) for key in keys if st.session_state.get(key) not in (None, _ANY)}

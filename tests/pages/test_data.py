@@ -101,10 +101,20 @@ def test_the_gallery_filters_by_everything_it_names(dataset):
     n = int((left["label"] == INDEX["disgust"]).sum())
     assert f"{n:,} of {all_rows:,} images" in text_of(app)
     app.selectbox(key="images_class").set_value("any").run()
-    app.selectbox(key="images_flag").set_value("conflict").run()
+    app.selectbox(key="images_finding").set_value("conflicting labels").run()
     assert f"{left['flags'].str.contains('conflict').sum():,} of {all_rows:,} images" in text_of(app)
     app.selectbox(key="images_sort").set_value("Most copies").run()
     assert not app.exception
+
+
+def test_what_the_gallery_filters_by_is_called_as_findings_are(dataset):
+    (table,) = open_page("data", view="Findings").dataframe
+    app = open_page("data", view="Images", images_finding="conflicting labels")
+    _, none, *reasons = app.selectbox(key="images_finding").options
+    assert none == "none"
+    assert set(reasons) <= set(table.value["reason"])
+    next(field for field in app.number_input if field.label.startswith("Open picture")).set_value(1).run()
+    assert ":gray-badge[conflicting labels]" in text_of(app)
 
 
 def test_a_picture_opens_with_its_copies_and_is_decided_about(dataset):
