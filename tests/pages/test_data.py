@@ -107,6 +107,35 @@ def test_the_gallery_filters_by_everything_it_names(dataset):
     assert not app.exception
 
 
+def test_the_gallery_is_searched_by_name_and_by_what_was_decided(workspace, drawn, dataset):
+    one, two = pictures_named(dataset, dataset.table("train")["path"].iloc[[0, 5]].tolist())
+    applied = [one.decision(Action.DROP)]
+    made = prepare([str(path) for path in drawn], workspace.datasets / "second", PrepareConfig(decisions=applied))
+    Pending(made.folder).add([two.decision(Action.RELABEL, "neutral")])
+    app = open_page("data", dataset=made.name, view="Images", images_decided="pending")
+    assert "1 of " in text_of(app)
+    app.selectbox(key="images_decided").set_value("decided").run()
+    found = text_of(app)
+    n = int(found.partition("2 of ")[2].partition(" images")[0].replace(",", ""))
+    app.selectbox(key="images_decided").set_value("not decided").run()
+    assert f"{n - 2:,} of {n:,} images" in text_of(app)
+    app.selectbox(key="images_decided").set_value("applied").run()
+    next(field for field in app.number_input if field.label.startswith("Open picture")).set_value(1).run()
+    assert one.path in text_of(app)
+    app.selectbox(key="images_decided").set_value("any").run()
+    app.text_input(key="images_name").set_value(two.path.upper()).run()
+    assert f"of {n:,} images" in text_of(app)
+    assert f"named {two.path.upper()}" in text_of(app)
+    app.text_input(key="images_name").set_value("[no such]").run()
+    assert "No image fits." in text_of(app)
+
+
+@pytest.mark.parametrize("per_page", [12, 24, 60])
+def test_as_many_pictures_are_shown_as_were_asked_for(dataset, per_page):
+    app = open_page("data", view="Images", images_per_page=str(per_page))
+    assert f"{per_page} pictures" in app.get("plotly_chart")[-1].proto.alt
+
+
 def test_what_the_gallery_filters_by_is_called_as_findings_are(dataset):
     (table,) = open_page("data", view="Findings").dataframe
     app = open_page("data", view="Images", images_finding="conflicting labels")
