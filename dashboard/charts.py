@@ -570,7 +570,7 @@ def contact_sheet(pictures: Sequence[Pixels], words: Sequence[str], columns: int
         columns: Thumbnails in a row.
         height: Of the figure, in pixels of the page.
     """
-    side, gap = max(72, 576 // columns), 6
+    side, gap = 576 // columns, 6  # the fewer in a row, the larger: the picture stays about as heavy
     rows = max(1, -(-len(pictures) // columns))
     step = side + gap
     sheet = np.zeros((rows * step - gap, columns * step - gap, 4), np.uint8)  # gaps are transparent
