@@ -115,12 +115,14 @@ def state_badge(state: JobState) -> None:
 
 
 def leak_badge(dataset: Dataset) -> None:
-    """Clean, or leaky with the count."""
+    """Clean, or leaky with the count; its tooltip says what the search for copies does not see."""
+    from dashboard.sentences import search_limits
     from fer_core.training.facts import dataset_leak  # the first page does not wait for it
 
     clean = not dataset.info.contaminated
     icon, colour = (":material/verified:", "green") if clean else (":material/warning:", "orange")
-    st.badge(dataset_leak(dataset), icon=icon, color=colour)  # type: ignore[arg-type]
+    limits = search_limits(dataset.info.copy_rule)
+    st.badge(dataset_leak(dataset), icon=icon, color=colour, help=limits)  # type: ignore[arg-type]
 
 
 def accuracy(report: EvaluationReport | Score | Reached, split: str, leak: str) -> str:

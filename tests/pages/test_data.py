@@ -8,6 +8,7 @@ import pytest
 
 from dashboard import caching, dataset_comparison
 from dashboard.dataset_comparison import compare
+from dashboard.sentences import search_limits
 from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.decisions import Action, Pending, pictures_named, read_decisions
@@ -204,6 +205,16 @@ def test_damaged_decisions_are_told_in_one_sentence(dataset):
     Pending(dataset.folder).file.write_text("nonsense")
     app = open_page("data", view="Findings")
     assert any("not a list of decisions" in plain(error.value) for error in app.error)
+
+
+def test_the_badge_says_what_the_search_for_copies_does_not_see(dataset):
+    app = open_page("data")
+    (badge,) = [part for part in app.markdown if "Clean" in part.value and "badge" in part.value]
+    assert badge.proto.help == (
+        "Copies are found whose pixels correlate at 0.90 or more, also mirrored; "
+        "most are missed from crop by 2 px, shift by 2 px, noise sigma 32 on."
+    )
+    assert search_limits({}) is None
 
 
 def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, drawn):
