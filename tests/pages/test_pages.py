@@ -127,6 +127,14 @@ def test_an_upload_that_is_no_archive_is_refused_and_not_kept(workspace):
     assert list(workspace.sources.iterdir()) == []
 
 
+def test_overview_tells_what_a_dataset_was_made_from_where_no_archive_lies_ready(dataset):
+    text = text_of(open_page("overview"))
+    assert "2 used: fer2013, emotion-detection-fer" in text
+    assert "no archive found" not in text
+    (dataset.folder / "dataset.json").write_text("{")
+    assert "no archive found" in text_of(open_page("overview"))
+
+
 def test_data_page_shows_finding_pairs_and_a_ledger_that_adds_up(dataset):
     app = open_page("data")
     text = text_of(app)
