@@ -266,6 +266,15 @@ def newest_job(kind: str) -> Job | None:
     return next((job for job in all_jobs() if job.kind == kind), None)
 
 
+def dataset_job_cards(*kinds: str) -> None:
+    """The newest job of each kind that is not done, pinned: its button can be anywhere on a long page."""
+    for kind in kinds:
+        job = newest_job(kind)
+        if job and job.state() is not JobState.DONE:
+            with st.bottom:
+                job_card(job)
+
+
 def job_card(job: Job) -> None:
     """A job as everyone sees it: phase, share, time left, stop; ends with a sentence. Refreshes itself."""
     alive = job.state().alive
