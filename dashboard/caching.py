@@ -17,7 +17,7 @@ from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.fetch import cache_folder
 from fer_core.data.info import SPLITS, Counts, count_by_source
 from fer_core.data.sources import FoundArchive, find_archives
-from fer_core.errors import FerError
+from fer_core.errors import DatasetError, FerError
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.faces import Detector, load_detector
 from fer_core.inference.images import Picture, PictureResult, read_picture
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
+    from dashboard.dataset_comparison import Comparison
     from dashboard.uploads import FileReadings
+    from fer_core.data.decisions import Decision
     from fer_core.data.families import Family
     from fer_core.doctor import Report
     from fer_core.evaluation.report import EvaluationReport
@@ -92,13 +94,27 @@ def family(opened: Dataset, emotion: str, number: int, config: BalanceConfig | N
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _images(folder: Path, stamp: float) -> pd.DataFrame:
+def _left_out(folder: Path, stamp: float) -> pd.DataFrame:
+    return _dataset(folder, stamp).table(LEFT_OUT)
+
+
+def left_out_problem(opened: Dataset) -> str:
+    """Why the pictures that were left out of a dataset cannot be shown; empty where they can."""
+    try:
+        _left_out(opened.folder, _stamp(opened.folder / "dataset.json"))
+    except DatasetError as error:
+        return str(error)
+    return ""
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _images(folder: Path, stamp: float, whole: bool) -> pd.DataFrame:
     import pandas as pd
 
     opened = _dataset(folder, stamp)
     parts = []
-    for split in (*SPLITS, LEFT_OUT):
-        rows = opened.table(split)
+    for split in (*SPLITS, LEFT_OUT) if whole else SPLITS:
+        rows = _left_out(folder, stamp) if split == LEFT_OUT else opened.table(split)
         parts.append(rows.assign(split=split, row=range(len(rows)), why=rows.get("why", "")))
     images = pd.concat(parts, ignore_index=True)
     # Filters compare all rows at once: words that are few are compared as numbers.
@@ -106,20 +122,36 @@ def _images(folder: Path, stamp: float) -> pd.DataFrame:
 
 
 def images(opened: Dataset) -> pd.DataFrame:
-    """All rows of a dataset, those left out too, with their ``split`` and ``row`` in it. Shared: do not change it."""
-    return _images(opened.folder, _stamp(opened.folder / "dataset.json"))
+    """All rows of a dataset, with their ``split`` and ``row`` in it. Shared: do not change it.
+
+    Those left out are among them unless there is a ``left_out_problem``: what is in the splits can be shown without.
+    """
+    return _images(opened.folder, _stamp(opened.folder / "dataset.json"), not left_out_problem(opened))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _places(folder: Path, stamp: float) -> dict[str, tuple[str, int]]:
-    rows = _images(folder, stamp)
+def _places(folder: Path, stamp: float, whole: bool) -> dict[str, tuple[str, int]]:
+    rows = _images(folder, stamp, whole)
     rows = rows[rows["parent_id"].isna()]
     return dict(zip(rows["pixel_sha"], zip(rows["split"], rows["row"].tolist(), strict=True), strict=True))
 
 
 def places(opened: Dataset) -> dict[str, tuple[str, int]]:
-    """``pixel_sha`` of every original -> split and row. Shared: do not change it."""
-    return _places(opened.folder, _stamp(opened.folder / "dataset.json"))
+    """``pixel_sha`` of every original in ``images`` -> split and row. Shared: do not change it."""
+    return _places(opened.folder, _stamp(opened.folder / "dataset.json"), not left_out_problem(opened))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _comparison(folder: Path, stamp: float, other: Path, other_stamp: float) -> Comparison:
+    from dashboard.dataset_comparison import compare
+
+    return compare(images(_dataset(folder, stamp)), images(_dataset(other, other_stamp)))
+
+
+def comparison(opened: Dataset, other: Dataset) -> Comparison:
+    """What a dataset has against another one. Shared: do not change it."""
+    stamp, other_stamp = (_stamp(one.folder / "dataset.json") for one in (opened, other))
+    return _comparison(opened.folder, stamp, other.folder, other_stamp)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -155,6 +187,29 @@ def dataset_file(opened: Dataset, kind: str) -> str | bytes:
 def findings(opened: Dataset) -> pd.DataFrame | None:
     """What the audit found, ``images`` as lists of dicts; None where it was not kept. Shared: do not change it."""
     return _findings(opened.folder, _stamp(opened.folder / "dataset.json"))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _pending(folder: Path, version: tuple[int, ...]) -> list[Decision]:
+    from fer_core.data.decisions import Pending
+
+    return Pending(folder).read()
+
+
+def pending(opened: Dataset) -> list[Decision]:
+    """What was decided about a dataset since it was made, parsed once per version on disk. Shared: do not change it.
+
+    Raises:
+        FerError: The file is damaged.
+    """
+    from fer_core.data.decisions import PENDING
+
+    try:
+        stat = (opened.folder / PENDING).stat()
+    except FileNotFoundError:
+        return []
+    # Decisions follow each other faster than a clock may tick: each version is another file.
+    return _pending(opened.folder, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -559,16 +559,18 @@ def confusion_matrix(
     return _bare(figure, height=440)
 
 
-def contact_sheet(pictures: Sequence[Pixels], words: Sequence[str]) -> go.Figure:
-    """Up to 24 thumbnails in six columns as one picture, with an invisible square on each to point at and click.
+def contact_sheet(pictures: Sequence[Pixels], words: Sequence[str], columns: int = 6, height: int = 280) -> go.Figure:
+    """Thumbnails as one picture, with an invisible square on each to point at and click.
 
     One picture appears several times faster than 24 image elements do. The ``customdata`` of a square is its position.
 
     Args:
         pictures: uint8 ``[h, w]`` or RGB ``[h, w, 3]``, any size.
         words: What stands beside each under the pointer.
+        columns: Thumbnails in a row.
+        height: Of the figure, in pixels of the page.
     """
-    columns, side, gap = 6, 96, 6
+    side, gap = 576 // columns, 6  # the fewer in a row, the larger: the picture stays about as heavy
     rows = max(1, -(-len(pictures) // columns))
     step = side + gap
     sheet = np.zeros((rows * step - gap, columns * step - gap, 4), np.uint8)  # gaps are transparent
@@ -600,7 +602,7 @@ def contact_sheet(pictures: Sequence[Pixels], words: Sequence[str]) -> go.Figure
         visible=False, range=[height, 0], fixedrange=True, scaleanchor="x", constrain="domain", constraintoward="top"
     )
     figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")
-    _bare(figure, height=280)
+    _bare(figure, height=height)
     return figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
 
 

@@ -115,12 +115,14 @@ def state_badge(state: JobState) -> None:
 
 
 def leak_badge(dataset: Dataset) -> None:
-    """Clean, or leaky with the count."""
+    """Clean, or leaky with the count; its tooltip says what the search for copies does not see."""
+    from dashboard.sentences import search_limits
     from fer_core.training.facts import dataset_leak  # the first page does not wait for it
 
     clean = not dataset.info.contaminated
     icon, colour = (":material/verified:", "green") if clean else (":material/warning:", "orange")
-    st.badge(dataset_leak(dataset), icon=icon, color=colour)  # type: ignore[arg-type]
+    limits = search_limits(dataset.info.copy_rule)
+    st.badge(dataset_leak(dataset), icon=icon, color=colour, help=limits)  # type: ignore[arg-type]
 
 
 def accuracy(report: EvaluationReport | Score | Reached, split: str, leak: str) -> str:
@@ -262,6 +264,15 @@ def is_upload(job: Job) -> bool:
 def newest_job(kind: str) -> Job | None:
     """The newest job of a kind, in whatever state."""
     return next((job for job in all_jobs() if job.kind == kind), None)
+
+
+def dataset_job_cards(*kinds: str) -> None:
+    """The newest job of each kind that is not done, pinned: its button can be anywhere on a long page."""
+    for kind in kinds:
+        job = newest_job(kind)
+        if job and job.state() is not JobState.DONE:
+            with st.bottom:
+                job_card(job)
 
 
 def job_card(job: Job) -> None:

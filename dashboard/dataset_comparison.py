@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _KINDS: Final = ("added", "removed", "relabelled", "moved")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one dataset has against another, pictures by their pixels, augmented ones aside.
+
+    Attributes:
+        here: How many pictures the one has.
+        there: How many the other has.
+        differing: For each kind the rows that differ; those that were removed are rows of the other dataset.
+    """
+
+    here: int
+    there: int
+    differing: dict[str, pd.DataFrame]
 
 
 @st.fragment
@@ -38,8 +54,8 @@ def comparison(dataset: Dataset) -> None:
             "relabelled": "another label",
             "moved": "another split",
         }
-        here, there = (_originals(one) for one in (dataset, other))
-        differing = _differing(here, there)
+        found = caching.comparison(dataset, other)
+        differing = found.differing
         counts = {
             kind: rows["label"].value_counts().reindex(range(len(EMOTIONS)), fill_value=0)
             for kind, rows in differing.items()
@@ -56,8 +72,8 @@ def comparison(dataset: Dataset) -> None:
             width="stretch",
         )
         st.caption(
-            f"Pictures by their pixels, augmented ones aside: {len(here):,} in {plain(dataset.name)}, "
-            f"{len(there):,} in {plain(other.name)}."
+            f"Pictures by their pixels, augmented ones aside: {found.here:,} in {plain(dataset.name)}, "
+            f"{found.there:,} in {plain(other.name)}."
         )
         kinds = [kind for kind in _KINDS if len(differing[kind])]
         if not kinds:
@@ -70,15 +86,19 @@ def comparison(dataset: Dataset) -> None:
         rows = differing[kind if kind in kinds else kinds[0]]
         holder = other if kind == "removed" else dataset
         places = Places(rows)
-        words = rows["words"].tolist()
-        contact_sheet(holder, places, lambda at: words[at], key=f"other-{name}-{kind}")
+        contact_sheet(holder, places, lambda at: rows["words"].iloc[at], key=f"other-{name}-{kind}")
         open_if_asked(holder, places, decides=holder is dataset)  # the other one's decisions are not on this page
         pending_panel(dataset)
 
 
-def _originals(dataset: Dataset) -> pd.DataFrame:
+def compare(here: pd.DataFrame, there: pd.DataFrame) -> Comparison:
+    """Compares two datasets by their rows, as ``caching.images`` has them."""
+    ours, theirs = _originals(here), _originals(there)
+    return Comparison(len(ours), len(theirs), _differing(ours, theirs))
+
+
+def _originals(images: pd.DataFrame) -> pd.DataFrame:
     """One row per picture that is in a split, augmented ones aside."""
-    images = caching.images(dataset)
     return images[images["parent_id"].isna() & (images["split"] != LEFT_OUT)].drop_duplicates("pixel_sha")
 
 

@@ -35,9 +35,9 @@ _HELP: Final = {
 
 
 def pending_of(dataset: Dataset) -> list[Decision]:
-    """What was decided about a dataset since it was made; what cannot be read is told."""
+    """What was decided about a dataset since it was made, to be read only; what is damaged is told."""
     with errors_shown():
-        return Pending(dataset.folder).read()
+        return caching.pending(dataset)
     return []
 
 

@@ -14,6 +14,7 @@ from dashboard.decisions import decide_about
 from fer_core.data.copies import compare
 from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.decisions import Picture
+from fer_core.data.findings import flag_words
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, seen_of
 from fer_core.preprocessing import Pixels, decode
@@ -59,30 +60,38 @@ class Places(Sequence[Place]):
         return ((self.images["split"] == split) & (self.images["row"] == row)).to_numpy()
 
 
+SHEETS: Final = {12: (4, 420), 24: (6, 280), 60: (10, 420)}
+"""Pictures of one contact sheet -> its columns, and its height in pixels: the fewer, the larger."""
+
 SHEET: Final = 24
-"""Pictures of one contact sheet, in six columns."""
+"""Pictures of one where nobody chooses."""
 
 _SIDE: Final = 288  # pixels of the large picture
 _RELATIVES: Final = 6
 
 
-def contact_sheet(dataset: Dataset, places: Sequence[Place], words: Callable[[int], str], key: str) -> None:
-    """Pictures as one figure, 24 at a time; a click, or the number field below, opens the drawer.
+def contact_sheet(
+    dataset: Dataset, places: Sequence[Place], words: Callable[[int], str], key: str, per_page: int = SHEET
+) -> None:
+    """Pictures as one figure, some at a time; a click, or the number field below, opens the drawer.
 
     Args:
         dataset: Where they are.
         places: Where in it, in the order to show.
         words: What stands beside the picture of a position under the pointer.
         key: Unique on the page; changes with what is shown.
+        per_page: How many at a time, one of ``SHEETS``.
     """
-    pages = (len(places) - 1) // SHEET + 1
+    columns, height = SHEETS[per_page]
+    pages = (len(places) - 1) // per_page + 1
     page_key = f"{key}-page"
     page = min(int(st.session_state.get(page_key, 1)), pages)
-    first = (page - 1) * SHEET
-    shown = places[first : first + SHEET]
+    first = (page - 1) * per_page
+    shown = places[first : first + per_page]
     with errors_shown():
         pictures = [decode(data) for data in encoded(dataset, shown)]
-        figure = charts.contact_sheet(pictures, [words(first + number) for number in range(len(shown))])
+        told = [words(first + number) for number in range(len(shown))]
+        figure = charts.contact_sheet(pictures, told, columns, height)
         chart_key = f"{key}-{page}"
         st.plotly_chart(
             figure,
@@ -209,8 +218,8 @@ def _story(
             seen = seen_of(predictions)
             if seen is not None and seen[row]:
                 st.badge("A copy was trained on", icon=":material/warning:", color="orange")
-        for flag in about["flags"].split():
-            st.badge(flag, color="gray")
+        for words in flag_words(about["flags"]):
+            st.badge(words, color="gray")
     told = f"left out: {about['why']}" if split == LEFT_OUT else split
     st.caption(plain(f"{about['path']} · {about['source']} · {told} · row {row:,}"))
     if isinstance(about["parent_id"], str):

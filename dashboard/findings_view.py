@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
@@ -11,7 +13,7 @@ from dashboard.components import errors_shown, plain
 from dashboard.decisions import decide_about, pending_panel
 from dashboard.drawer import Place, encoded, open_if_asked
 from fer_core.data.dataset import Dataset
-from fer_core.data.decisions import Picture, pictures_found
+from fer_core.data.decisions import Picture
 from fer_core.preprocessing import decode
 
 if TYPE_CHECKING:
@@ -67,7 +69,8 @@ def _show(dataset: Dataset) -> None:
         return
     rows = chosen.selection.rows
     at = rows[0] if rows and rows[0] < len(shown) else 0
-    _one(dataset, shown.iloc[at], f"{at + 1:,} of {len(shown):,}")
+    finding = shown.iloc[at]
+    _one(dataset, finding, f"{at + 1:,} of {len(shown):,}", alike=table[table["reason"] == finding["reason"]])
     pending_panel(dataset)
 
 
@@ -94,7 +97,8 @@ def _filtered(table: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(labels=shown["labels"].where(shown["told"] == "", shown["told"]))
 
 
-def _one(dataset: Dataset, finding: pd.Series, position: str) -> None:
+def _one(dataset: Dataset, finding: pd.Series, position: str, alike: pd.DataFrame) -> None:
+    """The chosen finding; ``alike`` are all of its reason, itself among them."""
     images: list[dict[str, Any]] = list(finding["images"])
     st.markdown(f"**{str(finding['reason']).capitalize()}** :gray[{position} · to do: {finding['action']}]")
     if not images:
@@ -121,16 +125,20 @@ def _one(dataset: Dataset, finding: pd.Series, position: str) -> None:
                 )
     if len(images) > len(shown):
         st.caption(f"{len(images) - len(shown):,} more")
-    pictures = {image["pixel_sha"]: Picture(image["source"], image["path"], image["pixel_sha"]) for image in images}
-    decide_about(dataset, list(pictures.values()), key="finding", because=str(finding["reason"]))
-    _decide_about_all(dataset, str(finding["reason"]))
+    decide_about(dataset, _pictures(images), key="finding", because=str(finding["reason"]))
+    _decide_about_all(dataset, _pictures(itertools.chain(*alike["images"])), str(finding["reason"]))
     open_if_asked(dataset, places)
 
 
-def _decide_about_all(dataset: Dataset, reason: str) -> None:
+def _pictures(images: Iterable[dict[str, Any]]) -> list[Picture]:
+    """The pictures of images, each once."""
+    found = {image["pixel_sha"]: Picture(image["source"], image["path"], image["pixel_sha"]) for image in images}
+    return list(found.values())
+
+
+def _decide_about_all(dataset: Dataset, pictures: Sequence[Picture], reason: str) -> None:
     """The same for every finding of one reason, where somebody wants a policy rather than a look at each."""
     with st.popover(f"All of this kind: {reason}", icon=":material/select_all:"):
-        pictures = pictures_found(dataset, reason)
         st.markdown(f"**{len(pictures):,} pictures** :gray[{reason}]")
         decide_about(dataset, pictures, key="finding-all", because=f"all: {reason}")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+
 import streamlit as st
 
 from dashboard import caching
 from dashboard.components import PAGES, accuracy, errors_shown, page_link, plain
 from dashboard.faces import read, sample, show_reading
+from fer_core.data.sources import FoundArchive
 from fer_core.errors import FerError
 from fer_core.inference.card_text import leak_words
 from fer_core.inference.images import UNCERTAIN_BELOW
@@ -31,6 +35,21 @@ def step(title: str, state: str, page: str, link: str) -> None:
         st.caption(plain(state).replace(" n ", " n\u00a0"))  # the number stays with its letter
         st.space("stretch")
         page_link(page, link)
+
+
+def sources_state(archives: Sequence[FoundArchive]) -> str:
+    """The archives that lie ready; where there are none, those that the newest dataset was made from."""
+    if archives:
+        return _counted("found", [archive.path.name for archive in archives])
+    if datasets := Workspace.default().list_datasets():
+        with contextlib.suppress(FerError):  # a damaged one is told beside it
+            used = caching.dataset(datasets[0]).info.config.get("sources", [])
+            return _counted("used", [source["name"] for source in used])
+    return "no archive found"
+
+
+def _counted(what: str, names: Sequence[str]) -> str:
+    return f"{len(names)} {what}: {', '.join(names[:3])}"
 
 
 def dataset_state() -> str:

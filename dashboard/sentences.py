@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fer_core.data.balance import ClassPlan
 from fer_core.data.info import DatasetInfo
 
 _ALL: float = 0.995
 _SOME: float = 0.01
+_MOST: float = 0.5
 
 
 def balance_finding(plans: Mapping[str, ClassPlan], *, done: bool) -> str:
@@ -64,6 +66,22 @@ def data_finding(info: DatasetInfo) -> str:
             f"{primary.exact:,} of them exactly."
         )
     return " ".join(parts) or "No photograph is in these sources twice."
+
+
+def search_limits(rule: Mapping[str, Any]) -> str | None:
+    """What the search for copies finds and where it begins to miss most; None where a dataset does not say.
+
+    Args:
+        rule: ``DatasetInfo.copy_rule``.
+    """
+    if "pixel_correlation" not in rule:
+        return None
+    missed: dict[str, str] = {}  # of each kind of change the least
+    for form, share in rule.get("recall", {}).items():
+        if share < _MOST:
+            missed.setdefault(form.partition(" ")[0], form)
+    unseen = f"; most are missed from {', '.join(missed.values())} on" if missed else ""
+    return f"Copies are found whose pixels correlate at {rule['pixel_correlation']:.2f} or more, also mirrored{unseen}."
 
 
 def decisions_finding(info: DatasetInfo) -> str:

@@ -9,12 +9,11 @@ from dashboard.balance_form import balance_settings, create_button, warn_of_many
 from dashboard.class_weights import show_class_weights
 from dashboard.components import (
     adopt_prepared,
+    dataset_job_cards,
     dataset_picker,
     errors_shown,
     finding,
-    job_card,
     leak_badge,
-    newest_job,
     page_link,
     plain,
     theme,
@@ -26,7 +25,6 @@ from dashboard.sentences import balance_finding
 from fer_core.data.balance import ClassPlan, plan, plan_of
 from fer_core.data.dataset import SPLITS, Dataset
 from fer_core.data.info import Counts
-from fer_core.jobs.state import JobState
 from fer_core.workspace import Workspace
 
 
@@ -83,9 +81,7 @@ def show_balanced(dataset: Dataset, before: Counts, plans: Mapping[str, ClassPla
 
 
 adopt_prepared()
-job = newest_job("balance")
-if job and job.state() is not JobState.DONE:
-    job_card(job)
+dataset_job_cards("balance")
 with st.container(horizontal=True, vertical_alignment="bottom"):
     dataset = dataset_picker()
     if dataset is not None:

@@ -4,12 +4,11 @@ import streamlit as st
 
 from dashboard.components import (
     adopt_prepared,
+    dataset_job_cards,
     dataset_picker,
     errors_shown,
     finding,
-    job_card,
     leak_badge,
-    newest_job,
     page_link,
 )
 from dashboard.data_summary import pairs, scores, summary
@@ -21,7 +20,6 @@ from dashboard.gallery import gallery
 from dashboard.prepare_form import prepare_form
 from dashboard.sentences import data_finding, decisions_finding
 from fer_core.data.dataset import Dataset
-from fer_core.jobs.state import JobState
 
 VIEWS = ("Summary", "Findings", "Images", "Compare")
 
@@ -57,10 +55,7 @@ def show(dataset: Dataset) -> None:
 
 
 adopt_prepared()
-for kind in ("fetch", "prepare"):
-    job = newest_job(kind)
-    if job and job.state() is not JobState.DONE:
-        job_card(job)
+dataset_job_cards("fetch", "prepare")
 dataset = dataset_picker()
 if dataset is None:
     prepare_form()

@@ -14,7 +14,7 @@ from dashboard.components import (
     plain,
     state_badge,
 )
-from dashboard.overview import dataset_state, hero, next_step, step, validation_accuracy
+from dashboard.overview import dataset_state, hero, next_step, sources_state, step, validation_accuracy
 from fer_core.inference.served import default_model, list_models
 from fer_core.jobs.state import JobState
 from fer_core.machine import usable_cores
@@ -55,8 +55,7 @@ if box:
         hero(box)
 
 with st.grid(5, min_column_width=160):
-    found = ", ".join(archive.path.name for archive in archives[:3])
-    step("1 Sources", f"{len(archives)} found: {found}" if archives else "no archive found", "data", "Find my data")
+    step("1 Sources", sources_state(archives), "data", "Find my data")
     step("2 Dataset", dataset_state(), "data", "Prepare")
     step("3 Run", f"{runs[0].name}, {runs[0].state}" if runs else "none yet", "train", "Train")
     scored = own or box

@@ -166,7 +166,8 @@ class Pending:
         """Adds decisions. A later one about the same picture holds.
 
         Raises:
-            FerError: The folder cannot be written, or the disk is full.
+            FerError: The folder cannot be written, the disk is full, or there would be more than can be read again;
+                those that were there stay.
         """
         with self._alone():
             self._write([*self.read(), *decisions])
@@ -202,7 +203,13 @@ class Pending:
         if not decisions:
             self.file.unlink(missing_ok=True)
             return
-        self._write_text(self.file, decisions_csv(decisions))
+        text = decisions_csv(decisions)
+        if len(text.encode()) > _MAX_BYTES:
+            raise FerError(
+                f"{self.file}: with these decisions it would be larger than {_MAX_BYTES // 2**20} MB. "
+                "Create a dataset with those that are there first, and decide about that one."
+            )
+        self._write_text(self.file, text)
 
     def _write_text(self, file: Path, text: str) -> None:
         partial = self.file.with_name(f".{PENDING}")

@@ -60,6 +60,16 @@ ADVICE: Final = {
 }
 """What to do about each, in words."""
 
+FLAGS: Final = {
+    "conflict": Reason.CONFLICT,
+    "constant": Reason.CONSTANT,
+    "flat": Reason.FLAT,
+    "dark": Reason.DARK,
+    "bright": Reason.BRIGHT,
+    "blurry": Reason.BLURRY,
+}
+"""The findings about a picture by itself, by the flag that its rows in a dataset carry."""
+
 IMBALANCE: Final = 3.0
 """A split's largest class by its smallest from which it is told; the recipes balance FER2013 from about 16."""
 
@@ -84,6 +94,11 @@ SCHEMA: Final = pa.schema(
 )
 """``findings.parquet``. ``n`` images; ``told`` where words say more than pictures; ``images`` are empty for what
 concerns a whole source or split. An image's ``split`` is where it is in the dataset, empty with the reason ``why``."""
+
+
+def flag_words(flags: str) -> list[str]:
+    """Each flag of a row as findings call it; one that is no finding ("augmented") as it is."""
+    return [FLAGS.get(flag, flag) for flag in flags.split()]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboard import caching
+from dashboard import caching, dataset_comparison
+from dashboard.dataset_comparison import compare
+from dashboard.sentences import search_limits
 from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.decisions import Action, Pending, pictures_named, read_decisions
@@ -57,6 +59,20 @@ def test_a_finding_is_decided_about_undone_and_made_into_a_dataset(dataset, monk
     assert started[0][2][-1].endswith("faces-decided")
 
 
+def test_decisions_and_findings_are_read_once_while_they_do_not_change(dataset, monkeypatch):
+    (picture, other) = pictures_named(dataset, dataset.table("train")["path"].iloc[[0, 1]].tolist())
+    Pending(dataset.folder).add([picture.decision(Action.DROP)])
+    read, read_findings = [], []
+    parse, load = read_decisions, Dataset.findings
+    monkeypatch.setattr("fer_core.data.decisions.read_decisions", lambda file: read.append(file) or parse(file))
+    monkeypatch.setattr(Dataset, "findings", lambda dataset: read_findings.append(dataset) or load(dataset))
+    app = open_page("data", view="Findings", findings_reason="exact copies")
+    app.run()
+    assert (len(read), len(read_findings)) == (1, 1)
+    Pending(dataset.folder).add([other.decision(Action.KEEP)])  # by the command line, say
+    assert "2 decided, not applied yet" in text_of(app.run())
+
+
 def test_all_findings_of_a_kind_are_decided_about_at_once(dataset):
     app = open_page("data", view="Findings", findings_reason="exact copies")
     app.button(key="finding-all-drop-train").click().run()
@@ -86,10 +102,49 @@ def test_the_gallery_filters_by_everything_it_names(dataset):
     n = int((left["label"] == INDEX["disgust"]).sum())
     assert f"{n:,} of {all_rows:,} images" in text_of(app)
     app.selectbox(key="images_class").set_value("any").run()
-    app.selectbox(key="images_flag").set_value("conflict").run()
+    app.selectbox(key="images_finding").set_value("conflicting labels").run()
     assert f"{left['flags'].str.contains('conflict').sum():,} of {all_rows:,} images" in text_of(app)
     app.selectbox(key="images_sort").set_value("Most copies").run()
     assert not app.exception
+
+
+def test_the_gallery_is_searched_by_name_and_by_what_was_decided(workspace, drawn, dataset):
+    one, two = pictures_named(dataset, dataset.table("train")["path"].iloc[[0, 5]].tolist())
+    applied = [one.decision(Action.DROP)]
+    made = prepare([str(path) for path in drawn], workspace.datasets / "second", PrepareConfig(decisions=applied))
+    Pending(made.folder).add([two.decision(Action.RELABEL, "neutral")])
+    app = open_page("data", dataset=made.name, view="Images", images_decided="pending")
+    assert "1 of " in text_of(app)
+    app.selectbox(key="images_decided").set_value("decided").run()
+    found = text_of(app)
+    n = int(found.partition("2 of ")[2].partition(" images")[0].replace(",", ""))
+    app.selectbox(key="images_decided").set_value("not decided").run()
+    assert f"{n - 2:,} of {n:,} images" in text_of(app)
+    app.selectbox(key="images_decided").set_value("applied").run()
+    next(field for field in app.number_input if field.label.startswith("Open picture")).set_value(1).run()
+    assert one.path in text_of(app)
+    app.selectbox(key="images_decided").set_value("any").run()
+    app.text_input(key="images_name").set_value(two.path.upper()).run()
+    assert f"of {n:,} images" in text_of(app)
+    assert f"named {two.path.upper()}" in text_of(app)
+    app.text_input(key="images_name").set_value("[no such]").run()
+    assert "No image fits." in text_of(app)
+
+
+@pytest.mark.parametrize("per_page", [12, 24, 60])
+def test_as_many_pictures_are_shown_as_were_asked_for(dataset, per_page):
+    app = open_page("data", view="Images", images_per_page=str(per_page))
+    assert f"{per_page} pictures" in app.get("plotly_chart")[-1].proto.alt
+
+
+def test_what_the_gallery_filters_by_is_called_as_findings_are(dataset):
+    (table,) = open_page("data", view="Findings").dataframe
+    app = open_page("data", view="Images", images_finding="conflicting labels")
+    _, none, *reasons = app.selectbox(key="images_finding").options
+    assert none == "none"
+    assert set(reasons) <= set(table.value["reason"])
+    next(field for field in app.number_input if field.label.startswith("Open picture")).set_value(1).run()
+    assert ":gray-badge[conflicting labels]" in text_of(app)
 
 
 def test_a_picture_opens_with_its_copies_and_is_decided_about(dataset):
@@ -132,6 +187,16 @@ def test_a_damaged_file_is_told_in_one_sentence(dataset, view, file):
     ]
 
 
+def test_without_the_pictures_left_out_all_others_are_shown(dataset):
+    (dataset.folder / "left-out-00000-of-00001.parquet").unlink()
+    n = sum(sum(classes.values()) for classes in dataset.counts().values())
+    app = open_page("data", view="Images")
+    assert f"{n:,} of {n:,} images" in text_of(app)
+    assert LEFT_OUT not in app.selectbox(key="images_split").options
+    app = open_page("data", view="Findings", findings_reason="exact copies")
+    assert not app.error
+
+
 def plain(text: str) -> str:
     return text.replace("\\", "")
 
@@ -140,6 +205,16 @@ def test_damaged_decisions_are_told_in_one_sentence(dataset):
     Pending(dataset.folder).file.write_text("nonsense")
     app = open_page("data", view="Findings")
     assert any("not a list of decisions" in plain(error.value) for error in app.error)
+
+
+def test_the_badge_says_what_the_search_for_copies_does_not_see(dataset):
+    app = open_page("data")
+    (badge,) = [part for part in app.markdown if "Clean" in part.value and "badge" in part.value]
+    assert badge.proto.help == (
+        "Copies are found whose pixels correlate at 0.90 or more, also mirrored; "
+        "most are missed from crop by 2 px, shift by 2 px, noise sigma 32 on."
+    )
+    assert search_limits({}) is None
 
 
 def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, drawn):
@@ -157,6 +232,16 @@ def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, draw
     app = open_page("data", dataset=dataset.name)
     assert "2 decided, applied in second" in text_of(app)  # not to this one, which stays as it is
     assert "second was made with them" in [link.label for link in app.get("page_link")]
+
+
+def test_two_datasets_are_compared_once_while_they_do_not_change(dataset, workspace, drawn, monkeypatch):
+    other = prepare([str(path) for path in drawn], workspace.datasets / "second", PrepareConfig())
+    compared = []
+    monkeypatch.setattr(dataset_comparison, "compare", lambda *rows: compared.append(rows) or compare(*rows))
+    app = open_page("data", view="Compare", dataset=other.name)
+    app.run()
+    assert "Both hold the same pictures" in text_of(app)
+    assert len(compared) == 1
 
 
 def test_a_dataset_alone_has_nothing_to_be_compared_with(dataset):

@@ -127,6 +127,14 @@ def test_an_upload_that_is_no_archive_is_refused_and_not_kept(workspace):
     assert list(workspace.sources.iterdir()) == []
 
 
+def test_overview_tells_what_a_dataset_was_made_from_where_no_archive_lies_ready(dataset):
+    text = text_of(open_page("overview"))
+    assert "2 used: fer2013, emotion-detection-fer" in text
+    assert "no archive found" not in text
+    (dataset.folder / "dataset.json").write_text("{")
+    assert "no archive found" in text_of(open_page("overview"))
+
+
 def test_data_page_shows_finding_pairs_and_a_ledger_that_adds_up(dataset):
     app = open_page("data")
     text = text_of(app)
@@ -237,16 +245,19 @@ def test_a_page_that_watches_a_run_survives_that_it_is_discarded(at_work):
     assert "Start training" in [button.label for button in app.button]
 
 
-def test_a_job_that_is_no_run_has_only_stop(workspace):
-    job = Job.create(workspace.jobs, "prepare", "prepare-x-1", [])
+@pytest.mark.parametrize(("page", "kind"), [("data", "prepare"), ("data", "fetch"), ("balance", "balance")])
+def test_a_job_that_is_no_run_has_only_stop_in_sight_wherever_its_button_was(workspace, page, kind):
+    job = Job.create(workspace.jobs, kind, f"{kind}-x-1", [])
     job.write_status(JobStatus(state="running", pid=1, started=time.time(), updated=time.time()))
     lock = job.take_lock()
     try:
-        labels = [button.label for button in open_page("data").button]
+        app = open_page(page)
     finally:
         os.close(lock)
+    labels = [button.label for button in app.button]
     assert "Stop" in labels
     assert "Discard" not in labels
+    assert "Stop" not in [button.label for button in app.main.button]  # which scrolls away
 
 
 def test_a_run_that_says_nothing_for_minutes_is_told_of_and_can_be_forced(at_work):

@@ -141,6 +141,18 @@ def test_pending_decisions_are_kept_in_order_and_undone_together(source, place):
     assert not pending.file.exists()
 
 
+def test_decisions_that_could_not_be_read_again_are_refused_and_those_there_stay(tmp_path, monkeypatch):
+    pending = Pending(tmp_path)
+    picture = Picture("fer2013", "train/sad/1.png", "0" * 64)
+    pending.add([picture.decision(Action.DROP)])
+    before = pending.file.read_bytes()
+    monkeypatch.setattr("fer_core.data.decisions._MAX_BYTES", len(before) + 64)
+    with pytest.raises(FerError, match=r"with these decisions it would be larger than .* Create a dataset with those"):
+        pending.add([picture.decision(Action.KEEP)])
+    assert pending.file.read_bytes() == before
+    assert [decision.action for decision in pending.undo()] == [Action.DROP]
+
+
 def test_writers_at_the_same_time_lose_nothing(source, place):
     dataset = prepare([source], place / "base")
     pictures = first(dataset, "train", 8)

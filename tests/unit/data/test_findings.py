@@ -11,7 +11,7 @@ from fer_core.data.audit import audit_sources
 from fer_core.data.config import PrepareConfig, Validation
 from fer_core.data.dataset import LEFT_OUT, SPLITS
 from fer_core.data.decode import encode_png
-from fer_core.data.findings import ADVICE, Reason, write_findings
+from fer_core.data.findings import ADVICE, FLAGS, Reason, flag_words, write_findings
 from fer_core.data.prepare import prepare
 from fer_core.data.quality import measure
 from fer_core.emotions import EMOTIONS
@@ -130,6 +130,9 @@ def test_a_dataset_keeps_its_findings_and_what_was_left_out(tmp_path, place, fil
     assert {image["pixel_sha"] for image in images.values()} <= stored
     flags = dict(zip(dataset.table("train")["path"], dataset.table("train")["flags"], strict=True))
     assert flags.get("train/sad/dark.png", "dark") == "dark"
+    every = {flag for split in (*SPLITS, LEFT_OUT) for text in dataset.table(split)["flags"] for flag in text.split()}
+    assert every <= set(FLAGS)
+    assert {reason for reason in reasons if reason in flag_words(" ".join(FLAGS))} == set(flag_words(" ".join(every)))
 
 
 def test_findings_can_be_written_as_a_table(tmp_path, files):
