@@ -19,9 +19,9 @@ from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.evaluation.calibration import apply_temperature
 from fer_core.evaluation.compare import PairedDifference
-from fer_core.evaluation.metrics import Floats, wilson_interval
+from fer_core.evaluation.metrics import Floats, Interval, wilson_interval
 from fer_core.evaluation.predictions import predictions_file, probabilities_of, read_predictions
-from fer_core.evaluation.report import EvaluationReport, Interval, evaluate_predictions
+from fer_core.evaluation.report import EvaluationReport, evaluate_predictions
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.served import find_model
 from fer_core.jobs.store import Job

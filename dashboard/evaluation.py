@@ -14,8 +14,9 @@ from dashboard.components import theme
 from dashboard.drawer import contact_sheet, open_if_asked
 from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS, INDEX
+from fer_core.evaluation.metrics import Interval
 from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, seen_of
-from fer_core.evaluation.report import EvaluationReport, Interval, report_table
+from fer_core.evaluation.report import EvaluationReport, report_table
 from fer_core.inference.served import ServedModel
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ def evaluate(
     served, material, report = score(model, source, split, keep)
     if as_json:
         about = {"model": served.name, "data": material.name, "split": material.split_name}
-        print_json({**about, **report.model_dump(mode="json")})
+        print_json({**about, **report.document()})
     else:
         _print_report(served, material, report)
 
@@ -320,7 +320,7 @@ def _keep_reveal(run: Path, served: ServedModel, split: str, report: EvaluationR
     write_atomically(run / CARD_FILE, revealed.model_dump_json(indent=2))
     metrics = Run(Job(run)).metrics
     if metrics is not None:  # a run that still lacks the file is not finished
-        metrics = {**metrics, split: report.model_dump(mode="json")}
+        metrics = {**metrics, split: report.document()}
         write_atomically(run / METRICS_FILE, json.dumps(metrics, indent=2, allow_nan=False))
     title = f"{served.name} on {served.card.dataset.name} · {split} · {leak_words(revealed, split)}"
     write_confusion_matrix(report, confusion_matrix_file(run, split), title=title)
@@ -338,13 +338,25 @@ def _print_report(served: ServedModel, material: Material, report: EvaluationRep
     else:
         typer.echo("Never seen in train -")
     typer.echo(f"                   {leak_free.note}")
-    typer.echo(f"Macro F1 {report.macro_f1:.3f}, loss {report.loss:.4f}, calibration error {report.ece:.3f}\n")
+    intervals = report.intervals
+    typer.echo(f"Macro F1           {_with_interval(report.macro_f1, intervals.macro_f1)}")
+    typer.echo(f"Macro recall       {_with_interval(report.macro.recall, intervals.macro_recall)}")
+    typer.echo(f"Loss {report.loss:.4f}, calibration error {report.ece:.3f}\n")
     table = report_table(report)
+    table["recall, 95% interval"] = table["class"].map({name: _range(it) for name, it in intervals.recall.items()})
     typer.echo(table.to_string(index=False, na_rep="", float_format="{:.3f}".format))
+    typer.echo(
+        f"Intervals of macro scores and recall: stratified bootstrap, {intervals.resamples:,} resamples, "
+        f"seed {intervals.seed}."
+    )
     typer.echo("\nConfusion matrix (rows: true, columns: predicted)")
     for label, row in zip(report.labels, report.confusion_matrix, strict=True):
         typer.echo(f"{label:>8}  {' '.join(f'{n:6d}' for n in row)}")
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.1%} (95% interval {interval[0]:.1%} to {interval[1]:.1%})"
+    return f"{value:.1%} (95% interval {_range(interval)})"
+
+
+def _range(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.1%} to {interval[1]:.1%}"

@@ -18,6 +18,7 @@ from fer_core.emotions import EMOTIONS
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
+Interval = tuple[float, float]
 
 _Z95: Final = 1.959963984540054  # the 97.5% point of the normal distribution
 _SMALLEST: Final = 1e-7  # the clip of Keras' cross-entropy, so that losses compare with published ones
@@ -37,7 +38,7 @@ def accuracy(labels: Ints, predicted: Ints) -> float:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Precision, recall, F1 (float64 ``[7]``) and support (int64 ``[7]``) of every class."""
+    """Precision, recall, F1 (float64 ``[..., 7]``) and support (int64 ``[..., 7]``) of every class."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -46,9 +47,9 @@ class ClassScores:
 
 
 def class_scores(matrix: NDArray[np.int64]) -> ClassScores:
-    """Scores of every class from a confusion matrix ``[7, 7]``."""
-    hits = np.diag(matrix).astype(np.float64)
-    predicted, support = matrix.sum(axis=0), matrix.sum(axis=1)
+    """Scores of every class from a confusion matrix ``[7, 7]``, or from many of them, ``[..., 7, 7]``."""
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+    predicted, support = matrix.sum(axis=-2), matrix.sum(axis=-1)
     return ClassScores(
         precision=_share(hits, predicted),
         recall=_share(hits, support),
@@ -69,7 +70,7 @@ def macro_f1(labels: Ints, predicted: Ints) -> float:
     return float(class_scores(confusion_matrix(labels, predicted)).f1.mean())
 
 
-def wilson_interval(correct: int, n: int) -> tuple[float, float]:
+def wilson_interval(correct: int, n: int) -> Interval:
     """95% interval of a proportion (Wilson 1927), which holds for small ``n`` and near 0 and 1 too.
 
     Returns:

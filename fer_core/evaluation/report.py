@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,13 @@ from pydantic import BaseModel
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, ModelError
 from fer_core.evaluation import metrics
+from fer_core.evaluation.bootstrap import BootstrapIntervals, bootstrap_intervals
 from fer_core.evaluation.calibration import apply_temperature
-from fer_core.evaluation.metrics import Floats, Ints
+from fer_core.evaluation.metrics import Floats, Interval, Ints
 from fer_core.evaluation.predictions import origin_of, probabilities_of, seen_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Interval = tuple[float, float]
 
 
 class ClassReport(BaseModel):
@@ -28,6 +28,14 @@ class ClassReport(BaseModel):
     recall: float
     f1: float
     support: int
+
+
+class Averages(BaseModel):
+    """Scores of the seven classes in one figure each; a class that does not occur counts as in ``metrics``."""
+
+    precision: float
+    recall: float
+    f1: float
 
 
 class LeakFree(BaseModel):
@@ -40,7 +48,10 @@ class LeakFree(BaseModel):
 
 
 class EvaluationReport(BaseModel):
-    """The document of ``evaluate --json``; intervals are 95% Wilson intervals, losses are in nats."""
+    """What an evaluation found, as cards keep it; ``ci95`` are 95% Wilson intervals, losses are in nats.
+
+    What follows from the counts is made of them when it is asked for, so reports of older cards tell it, too.
+    """
 
     n: int
     accuracy: float
@@ -53,6 +64,31 @@ class EvaluationReport(BaseModel):
     confusion_matrix: list[list[int]]
     labels: list[str]
     leak_free: LeakFree
+
+    @cached_property
+    def macro(self) -> Averages:
+        """Means over the classes, each counting the same however rare it is."""
+        return self._averages(np.ones(len(self.per_class)))
+
+    @cached_property
+    def weighted(self) -> Averages:
+        """Means over the classes, each counting as often as it occurs."""
+        return self._averages(np.array([scores.support for scores in self.per_class.values()]))
+
+    @cached_property
+    def intervals(self) -> BootstrapIntervals:
+        """95% bootstrap intervals of accuracy, macro-F1, macro recall and the recall of every class."""
+        return bootstrap_intervals(np.asarray(self.confusion_matrix, np.int64))
+
+    def document(self) -> dict[str, Any]:
+        """The document of ``evaluate --json``: all fields, then ``macro``, ``weighted`` and ``intervals``."""
+        derived = {"macro": self.macro, "weighted": self.weighted, "intervals": self.intervals}
+        return self.model_dump(mode="json") | {key: part.model_dump(mode="json") for key, part in derived.items()}
+
+    def _averages(self, weights: NDArray[np.number[Any]]) -> Averages:
+        scores = [(each.precision, each.recall, each.f1) for each in self.per_class.values()]
+        precision, recall, f1 = np.average(scores, axis=0, weights=weights)
+        return Averages(precision=precision, recall=recall, f1=f1)
 
 
 def evaluate_predictions(
@@ -137,17 +173,11 @@ def report_table(report: EvaluationReport) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.DataFrame([{"class": name, **scores.model_dump()} for name, scores in report.per_class.items()])
-    columns = ["precision", "recall", "f1"]
-    weights = table["support"] / max(1, int(table["support"].sum()))
     averages = pd.DataFrame(
         [
             {"class": "accuracy", "f1": report.accuracy, "support": report.n},
-            {"class": "macro avg", **table[columns].mean().to_dict(), "support": report.n},
-            {
-                "class": "weighted avg",
-                **table[columns].mul(weights, axis=0).sum().to_dict(),
-                "support": report.n,
-            },
+            {"class": "macro avg", **report.macro.model_dump(), "support": report.n},
+            {"class": "weighted avg", **report.weighted.model_dump(), "support": report.n},
         ]
     )
-    return pd.concat([table, averages], ignore_index=True)[["class", *columns, "support"]]
+    return pd.concat([table, averages], ignore_index=True)[["class", "precision", "recall", "f1", "support"]]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from fer_core.evaluation.report import EvaluationReport, Interval
+from fer_core.evaluation.metrics import Interval
+from fer_core.evaluation.report import EvaluationReport
 from fer_core.inference.served import IMPORTED, ModelCard
 
 

@@ -112,7 +112,7 @@ def write_results(
     metrics: dict[str, Any] = {
         "best": best.model_dump(),
         "temperature": temperature,
-        "validation": report.model_dump(mode="json"),
+        "validation": report.document(),
     }
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False))
     worker.say(

@@ -152,7 +152,7 @@ def test_predictions_on_another_dataset_are_kept_apart_from_the_run(
     table = read_predictions(
         predictions_file(served.results(workspace.evaluations, other.info.fingerprint), "validation")
     )
-    assert report_of(table).model_dump(mode="json") == report  # everything can be read back from the predictions
+    assert report_of(table).document() == report  # everything can be read back from the predictions
     assert origin_of(table).dataset == "other"
 
 
@@ -182,6 +182,7 @@ def test_the_terminal_shows_both_accuracies_and_every_class(capfd, run, prepared
     assert "Accuracy" in out
     assert "Never seen in train" in out
     assert all(row in out for row in (*EMOTIONS, "macro avg", "Confusion matrix"))
+    assert "stratified bootstrap, 2,000 resamples, seed 0" in out
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """The document of ``evaluate --json`` and the files made from predictions."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import classification_report
+from sklearn.metrics import classification_report, precision_recall_fscore_support
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, ModelError
@@ -30,10 +31,10 @@ def predictions():
 
 def test_the_document_has_the_promised_keys_and_is_json(predictions):
     report = evaluate_predictions(*predictions, None, "not known")
-    document = json.loads(json.dumps(report.model_dump(mode="json"), allow_nan=False))
+    document = json.loads(json.dumps(report.document(), allow_nan=False))
     assert list(document) == [
         "n", "accuracy", "ci95", "macro_f1", "loss", "loss_uncalibrated", "ece", "per_class",
-        "confusion_matrix", "labels", "leak_free",
+        "confusion_matrix", "labels", "leak_free", "macro", "weighted", "intervals",
     ]  # fmt: skip
     assert document["labels"] == list(document["per_class"]) == list(EMOTIONS)
     assert document["leak_free"] == {"n": 0, "accuracy": None, "ci95": None, "note": "not known"}
@@ -86,6 +87,29 @@ def test_the_table_agrees_with_scikit_learn(predictions):
             [row["precision"], row["recall"], row["f1-score"], row["support"]]
         )
     assert table.loc["accuracy", "f1"] == pytest.approx(expected["accuracy"])
+
+
+@pytest.mark.parametrize("missing", [[], [1], [1, 3, 6]], ids=str)
+def test_averages_equal_those_of_scikit_learn_also_where_a_class_is_missing(predictions, missing):
+    probabilities, labels = predictions
+    rows = ~np.isin(labels, missing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = evaluate_predictions(probabilities[rows], labels[rows], None, "")
+        found = report.document()
+    for average in ("macro", "weighted"):
+        expected = precision_recall_fscore_support(
+            labels[rows], probabilities[rows].argmax(1), labels=range(7), average=average, zero_division=0
+        )
+        assert list(found[average].values()) == pytest.approx(expected[:3])
+    for number in missing:
+        assert found["per_class"][EMOTIONS[number]]["recall"] == 0
+        assert found["intervals"]["recall"][EMOTIONS[number]] == [0, 1]  # nothing is known of it
+
+
+def test_a_report_of_an_older_card_has_the_new_figures(predictions):
+    report = evaluate_predictions(*predictions, None, "")
+    assert EvaluationReport.model_validate_json(report.model_dump_json()).document() == report.document()
 
 
 @pytest.mark.parametrize("seen", [None, np.array([True, False, False])], ids=["unknown", "known"])
