@@ -21,6 +21,7 @@ from fer_core.cli.console import (
     start_detached,
 )
 from fer_core.errors import FerError
+from fer_core.inference.tta import Tta
 from fer_core.jobs.progress import Progress
 from fer_core.jobs.worker import work
 from fer_core.workspace import Workspace
@@ -75,16 +76,23 @@ def evaluate(
             "Evaluate then shows the pictures behind each figure.",
         ),
     ] = None,
+    tta: Annotated[
+        Tta | None,
+        typer.Option(
+            help="Test-time augmentation: mean of two or ten views of each picture. Its numbers are kept apart and "
+            "named so; it takes as many times as long."
+        ),
+    ] = None,
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Scores a model: official and leak-free accuracy, by class, with calibration and confusion matrix."""
     space = Workspace.default()
     if detach:
-        plan = _plan(model, source, split, keep, space)
+        plan = _plan(model, source, split, keep, tta, space)
         start_detached(space, KIND, plan.job, plan.arguments, as_json)
         return
-    served, material, report = score(model, source, split, keep)
+    served, material, report = score(model, source, split, keep, tta)
     if as_json:
         about = {"model": served.name, "data": material.name, "split": material.split_name}
         print_json({**about, **report.document()})
@@ -100,11 +108,14 @@ class _Plan:
     dataset: Dataset | None
     split: EvaluationSplit
     keep: Path | None
+    tta: Tta | None
     job: str
     arguments: list[str]
 
 
-def _plan(model: str, source: str, split: EvaluationSplit | None, keep: str | None, space: Workspace) -> _Plan:
+def _plan(
+    model: str, source: str, split: EvaluationSplit | None, keep: str | None, tta: Tta | None, space: Workspace
+) -> _Plan:
     from fer_core.data.dataset import check_free
     from fer_core.inference.served import find_model
 
@@ -124,11 +135,18 @@ def _plan(model: str, source: str, split: EvaluationSplit | None, keep: str | No
         folder = space.new_dataset(keep)
         check_free(folder)
         arguments += ["--keep", str(folder)]
-    return _Plan(served, dataset, split, folder, space.new_name(space.jobs, f"evaluate-{split.value}"), arguments)
+    if tta is not None:
+        arguments += ["--tta", tta.value]
+    job = space.new_name(space.jobs, f"evaluate-{split.value}")
+    return _Plan(served, dataset, split, folder, tta, job, arguments)
 
 
 def score(
-    model: str, source: str, split: EvaluationSplit | None = None, keep: str | None = None
+    model: str,
+    source: str,
+    split: EvaluationSplit | None = None,
+    keep: str | None = None,
+    tta: Tta | None = None,
 ) -> tuple[ServedModel, Material, EvaluationReport]:
     """Scores a model as a job, with a progress bar, and keeps what it says of a dataset.
 
@@ -137,6 +155,7 @@ def score(
         source: A prepared dataset, or pictures in class folders.
         split: Of ``source``; None for validation of a dataset, test of a source. A look at test is counted.
         keep: Name of a new dataset that a source is kept as.
+        tta: Test-time augmentation, if any.
 
     Raises:
         FerError: The model or the pictures cannot be read, or there is such a dataset already.
@@ -147,14 +166,14 @@ def score(
     from fer_core.inference.predictor import Predictor
 
     space = Workspace.default()
-    plan = _plan(model, source, split, keep, space)
+    plan = _plan(model, source, split, keep, tta, space)
     served = plan.served
     with progress_bar() as bar, work(space.jobs, KIND, plan.job, plan.arguments, listener=bar) as worker:
         worker("Loading the model", 0, 0)
         predictor = Predictor.load(served)
         dataset = plan.dataset or (_kept(source, plan.keep, predictor.input_shape, worker) if plan.keep else None)
         material = _read(source, plan.split, dataset, predictor.input_shape, worker)
-        probabilities = _classify(predictor, material.split, worker)
+        probabilities = _classify(predictor, material.split, tta, worker)
         worker("Looking for photographs seen in training", 0, 0)
         training = _training_dataset(served, plan.dataset, space)
         seen = seen_in_training(material.split, training, served.fingerprints)
@@ -163,11 +182,12 @@ def score(
             dataset=material.name,
             note=seen.note,
             temperature=served.card.temperature if served.card else 1.0,
+            tta=tta,
         )
         labels = material.split.labels
-        report = evaluate_predictions(probabilities, labels, seen.mask, origin.note, origin.temperature)
+        report = evaluate_predictions(probabilities, labels, seen.mask, origin.note, origin.temperature, tta)
         _keep(space, served, material, report, probabilities, seen.mask, origin)
-        told = f"{plan.split.value}: {_with_interval(report.accuracy, report.ci95)}"
+        told = f"{plan.split.value}{_tta_words(tta)}: {_with_interval(report.accuracy, report.ci95)}"
         worker.say(f"{served.name} on {material.name}, {told}.")
     return served, material, report
 
@@ -201,11 +221,12 @@ def _read(
     return Material(name, split.value, read_split(source, split.value, shape[:2], shape[2], progress), None)
 
 
-def _classify(predictor: Predictor, split: Split, progress: Progress) -> NDArray[np.float32]:
+def _classify(predictor: Predictor, split: Split, tta: Tta | None, progress: Progress) -> NDArray[np.float32]:
     import numpy as np
 
     from fer_core.emotions import EMOTIONS
     from fer_core.inference.predictor import BATCH
+    from fer_core.inference.tta import classify
     from fer_core.preprocessing import to_native
 
     height, width, channels = predictor.input_shape
@@ -215,7 +236,7 @@ def _classify(predictor: Predictor, split: Split, progress: Progress) -> NDArray
         images = split.images[start : start + BATCH]
         # The dataset's size is the model's, unless it was trained on another dataset.
         native = np.stack([to_native(image, (height, width), channels) for image in images])
-        answers[start : start + BATCH] = predictor.classify(native)
+        answers[start : start + BATCH] = classify(predictor, native, tta)
         progress("Classifying", min(start + BATCH, total), total)
     return answers
 
@@ -289,7 +310,7 @@ def _keep(
     folder = served.results(space.evaluations, material.dataset.info.fingerprint)
     if folder != served.run:  # a run that was renamed meanwhile must not appear again
         folder.mkdir(parents=True, exist_ok=True)
-    file = predictions_file(folder, material.split_name)
+    file = predictions_file(folder, material.split_name, origin.tta)
     unnamed = file.with_name(f".{file.name}.new")
     write_predictions(
         unnamed,
@@ -306,7 +327,10 @@ def _keep(
 
 
 def _keep_reveal(run: Path, served: ServedModel, split: str, report: EvaluationReport, reveals: int) -> None:
-    """Writes a revealed test result onto the card and into the metrics of its run."""
+    """Notes a look at test on the card of its run, and the result there and in the metrics.
+
+    A result with test-time augmentation stays where it is kept: a card's scores are those of the model as it is served.
+    """
     from fer_core.evaluation.figures import confusion_matrix_file, write_confusion_matrix
     from fer_core.inference.card_text import leak_words
     from fer_core.inference.served import CARD_FILE
@@ -314,10 +338,12 @@ def _keep_reveal(run: Path, served: ServedModel, split: str, report: EvaluationR
     from fer_core.training.runs import METRICS_FILE, Run
 
     assert served.card is not None  # a run without a card is not finished, and has no model to evaluate
-    reports = {**served.card.metrics, split: report}
+    reports = {**served.card.metrics, split: report} if report.tta is None else served.card.metrics
     notes = [kept for text in served.card.notes if (kept := text.partition(SEALED)[0].strip())]
     revealed = served.card.model_copy(update={"metrics": reports, "notes": notes, "test_reveals": reveals})
     write_atomically(run / CARD_FILE, revealed.model_dump_json(indent=2))
+    if report.tta is not None:
+        return
     metrics = Run(Job(run)).metrics
     if metrics is not None:  # a run that still lacks the file is not finished
         metrics = {**metrics, split: report.document()}
@@ -329,7 +355,7 @@ def _keep_reveal(run: Path, served: ServedModel, split: str, report: EvaluationR
 def _print_report(served: ServedModel, material: Material, report: EvaluationReport) -> None:
     from fer_core.evaluation.report import report_table
 
-    typer.echo(f"{served.name} on {material.name}, {material.split_name} ({report.n:,} images)")
+    typer.echo(f"{served.name} on {material.name}, {material.split_name}{_tta_words(report.tta)} ({report.n:,} images)")
     typer.echo(f"Accuracy           {_with_interval(report.accuracy, report.ci95)}")
     leak_free = report.leak_free
     if leak_free.accuracy is not None and leak_free.ci95 is not None:
@@ -352,6 +378,10 @@ def _print_report(served: ServedModel, material: Material, report: EvaluationRep
     typer.echo("\nConfusion matrix (rows: true, columns: predicted)")
     for label, row in zip(report.labels, report.confusion_matrix, strict=True):
         typer.echo(f"{label:>8}  {' '.join(f'{n:6d}' for n in row)}")
+
+
+def _tta_words(tta: str | None) -> str:
+    return f", test-time augmentation {tta}" if tta else ""
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:

@@ -31,13 +31,15 @@ _SHORT: Final = 16  # hexadecimal digits of a hash in a file name: 64 bits
 class Origin(BaseModel):
     """Where predictions come from; travels inside their file.
 
-    ``note`` says how the column ``seen`` was found out, ``temperature`` is the one inside the served model.
+    ``note`` says how the column ``seen`` was found out, ``temperature`` is the one inside the served model, ``tta``
+    which views of a picture were averaged (``inference.tta``): None for the pictures alone.
     """
 
     model: str = ""
     dataset: str = ""
     note: str = ""
     temperature: float = 1.0
+    tta: str | None = None
 
 
 def evaluation_folder(evaluations: Path, model: Path, fingerprint: str) -> Path:
@@ -60,9 +62,13 @@ def _digest(file: Path, stamp: int) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def predictions_file(folder: Path, split: str) -> Path:
-    """The file of the predictions on a split, in the folder of a run or an evaluation."""
-    return folder / f"predictions-{split}.parquet"
+def predictions_file(folder: Path, split: str, tta: str | None = None) -> Path:
+    """The file of the predictions on a split, in the folder of a run or an evaluation.
+
+    Those with test-time augmentation have one of their own: they neither replace the model's own answers nor are taken
+    for them.
+    """
+    return folder / (f"predictions-{split}-{tta}.parquet" if tta else f"predictions-{split}.parquet")
 
 
 def write_predictions(

@@ -64,6 +64,8 @@ class EvaluationReport(BaseModel):
     confusion_matrix: list[list[int]]
     labels: list[str]
     leak_free: LeakFree
+    tta: str | None = None
+    """Which views of a picture were averaged, as in ``predictions.Origin``."""
 
     @cached_property
     def macro(self) -> Averages:
@@ -97,6 +99,7 @@ def evaluate_predictions(
     seen: NDArray[np.bool_] | None,
     note: str,
     temperature: float = 1.0,
+    tta: str | None = None,
 ) -> EvaluationReport:
     """Scores predictions.
 
@@ -106,6 +109,7 @@ def evaluate_predictions(
         seen: bool ``[N]``, whether the model was trained on a copy of the photograph; None if not known.
         note: How ``seen`` was found out, or why it is not known; stands beside the leak-free figure.
         temperature: The one inside the served model, undone for ``loss_uncalibrated``.
+        tta: Which test-time augmentation the probabilities are of, if any; only told.
 
     Raises:
         FerError: There are no images.
@@ -135,6 +139,7 @@ def evaluate_predictions(
         confusion_matrix=matrix.tolist(),
         labels=list(EMOTIONS),
         leak_free=_leak_free(np.asarray(labels) == predicted, seen, note),
+        tta=tta,
     )
 
 
@@ -149,7 +154,9 @@ def report_of(table: pd.DataFrame) -> EvaluationReport:
     """
     origin = origin_of(table)
     labels = table["label"].to_numpy(np.int64)
-    return evaluate_predictions(probabilities_of(table), labels, seen_of(table), origin.note, origin.temperature)
+    return evaluate_predictions(
+        probabilities_of(table), labels, seen_of(table), origin.note, origin.temperature, origin.tta
+    )
 
 
 def _leak_free(hit: NDArray[np.bool_], seen: NDArray[np.bool_] | None, note: str) -> LeakFree:

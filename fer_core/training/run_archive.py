@@ -25,6 +25,7 @@ from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError, JobError
 from fer_core.evaluation.predictions import read_predictions
 from fer_core.inference.served import CARD_FILE, FINGERPRINTS_FILE, MODEL_FILE, ModelCard, check_unused
+from fer_core.inference.tta import Tta
 from fer_core.jobs.state import JobState, derive
 from fer_core.jobs.store import Job, JobSpec, JobStatus, take_lock
 from fer_core.training.config import RunConfig, read_config
@@ -54,7 +55,7 @@ _SIZES: Final = {
 """Files of a run, and the most that each may unpack to."""
 
 _PATTERNS: Final = (
-    (re.compile(r"predictions-(train|validation|test)\.parquet"), 512 * _MB),
+    (re.compile(rf"predictions-(train|validation|test)(-({'|'.join(Tta)}))?\.parquet"), 512 * _MB),
     (re.compile(r"confusion_matrix_(val|test)\.png"), 64 * _MB),
     (re.compile(rf"{CHECKPOINTS}/(state\.json|phase\d{{1,3}}-epoch\d{{1,6}}\.npz)"), 4096 * _MB),
 )

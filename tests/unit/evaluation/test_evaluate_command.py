@@ -156,6 +156,36 @@ def test_predictions_on_another_dataset_are_kept_apart_from_the_run(
     assert origin_of(table).dataset == "other"
 
 
+@pytest.mark.parametrize("tta", ["flip", "ten-crop"])
+def test_augmented_results_are_named_and_kept_beside_the_plain_ones(capfd, workspace, run, prepared, tta):
+    plain, _ = _evaluate(capfd, "bright", prepared.folder, "--split", "test")
+    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    report, err = _evaluate(capfd, "bright", prepared.folder, "--split", "test", "--tta", tta)
+    assert (plain["tta"], report["tta"]) == (None, tta)
+    assert "looked at 2 times" in err
+    after = {file.name: file.read_bytes() for file in run.iterdir()}
+    assert {name for name in after if after[name] != before.get(name)} == {
+        f"predictions-test-{tta}.parquet",
+        "model_card.json",
+    }
+    card = ModelCard.model_validate_json(after["model_card.json"])
+    assert (card.test_reveals, card.metrics["test"].tta) == (2, None)
+    table = read_predictions(predictions_file(run, "test", tta))
+    assert origin_of(table).tta == tta
+    assert report_of(table).document() == report
+    assert f"test-time augmentation {tta}: " in list_jobs(workspace.jobs)[0].status().message
+    assert (
+        f"test, test-time augmentation {tta} ("
+        in call(capfd, "evaluate", "bright", prepared.folder, "--split", "test", "--tta", tta)[1]
+    )
+
+
+def test_an_unknown_augmentation_is_one_line(capfd, run, prepared):
+    code, out, err = call(capfd, "evaluate", "bright", prepared.folder, "--tta", "mirror")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "'flip', 'ten-crop'" in err
+
+
 def test_an_evaluation_is_a_job(capfd, workspace, run, prepared):
     _evaluate(capfd, "bright", prepared.folder)
     job = list_jobs(workspace.jobs)[0]

@@ -34,7 +34,7 @@ def test_the_document_has_the_promised_keys_and_is_json(predictions):
     document = json.loads(json.dumps(report.document(), allow_nan=False))
     assert list(document) == [
         "n", "accuracy", "ci95", "macro_f1", "loss", "loss_uncalibrated", "ece", "per_class",
-        "confusion_matrix", "labels", "leak_free", "macro", "weighted", "intervals",
+        "confusion_matrix", "labels", "leak_free", "tta", "macro", "weighted", "intervals",
     ]  # fmt: skip
     assert document["labels"] == list(document["per_class"]) == list(EMOTIONS)
     assert document["leak_free"] == {"n": 0, "accuracy": None, "ci95": None, "note": "not known"}

@@ -12,7 +12,9 @@ import pytest
 
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
+from fer_core.evaluation.predictions import predictions_file
 from fer_core.inference.served import default_model, find_model
+from fer_core.inference.tta import Tta
 from fer_core.jobs.store import Job, JobStatus, list_jobs
 from fer_core.training import run_archive, run_folder, runs
 from fer_core.training.facts import read_facts
@@ -89,6 +91,13 @@ def test_a_run_comes_back_as_it_went(workspace, run, elsewhere):
     assert [path.name for path in elsewhere.runs.iterdir()] == ["first"]
 
 
+def test_predictions_with_test_time_augmentation_go_along(workspace, run, elsewhere):
+    for tta in Tta:
+        shutil.copy(run / "predictions-validation.parquet", predictions_file(run, "test", tta))
+    found = import_run(elsewhere, packed(run))
+    assert all(predictions_file(found.job.folder, "test", tta).is_file() for tta in Tta)
+
+
 def test_it_can_have_another_name(workspace, run):
     found = import_run(workspace, packed(run), "second")
     assert names(workspace) == ["second", "first"]
@@ -132,7 +141,8 @@ def test_the_dataset_is_the_one_of_this_workspace(workspace, tiny, run, elsewher
 def test_only_files_of_a_run_are_taken_in(workspace, run, elsewhere):
     files = content(run)
     strange = ["first/evil.py", "first/checkpoints/evil.pkl", "first/lock", "first/stop", "first/.hidden", "README.md"]
-    strange += ["first/sub/job.json", "first/predictions-other.parquet", "__MACOSX/first/._job.json"]
+    strange += ["first/predictions-other.parquet", "first/predictions-test-mine.parquet", "first/sub/job.json"]
+    strange += ["__MACOSX/first/._job.json"]
     found = import_run(elsewhere, zipped({**files, **dict.fromkeys(strange, b"x")}))
     assert found.left_out == len(strange)
     taken = {path.name for path in found.job.folder.rglob("*") if path.is_file()}
