@@ -9,14 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
+from fer_core.cli import pairs
 from fer_core.cli.console import JsonOption, note, print_json
 from fer_core.errors import FerError, from_os_error
-from fer_core.evaluation.compare import PairedDifference
+from fer_core.evaluation.compare import PairedAnswers
 from fer_core.jobs.state import summary
 from fer_core.jobs.store import Job
 from fer_core.training import run_archive, run_folder
 from fer_core.training.catalog import Catalog
-from fer_core.training.comparison import compare_runs, why_not_compared
+from fer_core.training.comparison import pair_runs, why_not_compared
 from fer_core.training.differences import settings_that_differ
 from fer_core.training.facts import RunFacts, read_facts
 from fer_core.training.runs import Run, list_runs
@@ -115,11 +116,19 @@ def _describe(run: Run) -> dict[str, Any]:
 
 
 @app.command()
-def compare(names: RunNames, as_json: JsonOption = False) -> None:
+def compare(
+    names: RunNames,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Also how confusion matrices differ, and the images that only one reads right."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Validation accuracy of several runs, their difference to the first, and the settings that differ; seeds together.
 
     The difference is taken over the images that both runs were scored on, with the 95% interval of Newcombe for
-    paired proportions. It is within noise where that interval holds 0. Exit code 1 says that a run could not be
+    paired proportions. It is within noise where that interval holds 0; the p value is that of the exact McNemar test.
+    Exit code 1 says that a run could not be
     compared.
     """
     space = Workspace.default()
@@ -132,31 +141,35 @@ def compare(names: RunNames, as_json: JsonOption = False) -> None:
     configs = {each.name: each.config for each in facts if each.config}
     settings, groups = settings_that_differ(configs), seed_groups(facts)
     if as_json:
-        entries = [_entry(*row) for row in zip(found, facts, differences, strict=True)]
+        entries = [_entry(*row, details) for row in zip(found, facts, differences, strict=True)]
         seeds = [_seeds(group) for group in groups]
         print_json({"baseline": found[0].name, "runs": entries, "settings": settings, "seeds": seeds})
     else:
         for run, each, difference in zip(found, facts, differences, strict=True):
             typer.echo(f"{run.name:24} {run.state:9} {_score(each):42} {_against(found[0].name, difference)}".rstrip())
         typer.echo()
+        for run, difference in zip(found, differences, strict=True):
+            if details and isinstance(difference, PairedAnswers):
+                pairs.print_details(difference, found[0].name, run.name)
+                typer.echo()
         _print_settings(settings, list(configs))
         _print_groups(groups)
     if any(isinstance(difference, str) for difference in differences):
         raise typer.Exit(1)
 
 
-def _difference(first: Run, other: Run) -> PairedDifference | str:
+def _difference(first: Run, other: Run) -> PairedAnswers | str:
     """How a run differs from the first, or why that cannot be said."""
     for run in (first, other):
         if run.card is None:
             return f"{run.name} has not finished"
     try:
-        return compare_runs(first, other) or why_not_compared(first, other)
+        return pair_runs(first, other) or why_not_compared(first, other)
     except FerError as error:
         return str(error)
 
 
-def _entry(run: Run, facts: RunFacts, difference: PairedDifference | str | None) -> dict[str, Any]:
+def _entry(run: Run, facts: RunFacts, difference: PairedAnswers | str | None, details: bool) -> dict[str, Any]:
     """What ``--json`` prints of a compared run; ``difference`` is null for the first and where it is not known."""
     score = facts.score if facts.finished else None
     return {
@@ -165,19 +178,8 @@ def _entry(run: Run, facts: RunFacts, difference: PairedDifference | str | None)
         "dataset": facts.dataset or None,
         "contaminated": facts.contaminated,
         "validation": score and {"n": score.n, "accuracy": score.accuracy, "ci95": list(score.ci95)},
-        "difference": _figures(difference) if isinstance(difference, PairedDifference) else None,
+        "difference": pairs.document(difference, details=details) if isinstance(difference, PairedAnswers) else None,
         "note": difference if isinstance(difference, str) else "",
-    }
-
-
-def _figures(difference: PairedDifference) -> dict[str, Any]:
-    return {
-        "n": difference.n,
-        "accuracy": difference.difference,
-        "ci95": list(difference.ci95),
-        "within_noise": difference.within_noise,
-        "only_first_right": difference.only_a,
-        "only_this_right": difference.only_b,
     }
 
 
@@ -191,15 +193,10 @@ def _score(facts: RunFacts) -> str:
     return f"{100 * accuracy:.1f} % ± {50 * (high - low):.1f} · n {n:,} · {facts.leak}{so_far}"
 
 
-def _against(first: str, difference: PairedDifference | str | None) -> str:
+def _against(first: str, difference: PairedAnswers | str | None) -> str:
     if difference is None or isinstance(difference, str):
         return difference or "the others are compared with this one"
-    low, high = difference.ci95
-    noise = ", within noise" if difference.within_noise else ""
-    return (
-        f"{100 * difference.difference:+.1f} ± {50 * (high - low):.1f} points on {difference.n:,} shared images{noise} "
-        f"(only this one right: {difference.only_b:,}, only {first}: {difference.only_a:,})"
-    )
+    return pairs.difference_words(difference.difference, first)
 
 
 def _print_settings(settings: dict[str, dict[str, Any]], names: list[str]) -> None:

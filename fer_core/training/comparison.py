@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
-from fer_core.evaluation.compare import PairedDifference, compare, shared_rows
+from fer_core.evaluation.compare import PairedAnswers, PairedDifference, pair, shared_rows
 from fer_core.evaluation.predictions import predictions_file, read_predictions
 from fer_core.training.config import DatasetReference
 from fer_core.training.runs import Run, open_dataset
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 def compare_runs(a: Run, b: Run) -> PairedDifference | None:
-    """The accuracy of ``b`` against that of ``a`` on validation images; None where ``why_not_compared`` says why.
+    """The accuracy of ``b`` against that of ``a``; see ``pair_runs``."""
+    answers = pair_runs(a, b)
+    return answers.difference if answers else None
+
+
+def pair_runs(a: Run, b: Run) -> PairedAnswers | None:
+    """The answers of two runs to the same validation images; None where ``why_not_compared`` says why.
 
     Runs on one dataset share all of its validation split. Of runs on two datasets those images count that have
     the same path and the same pixels, for which both datasets must be at hand in one size: ``happy/1.png`` is the
@@ -29,11 +35,11 @@ def compare_runs(a: Run, b: Run) -> PairedDifference | None:
         FerError: A run has no predictions, or they are damaged.
     """
     tables = _comparable(a, b)
-    return compare(*tables) if tables else None
+    return pair(*tables) if tables else None
 
 
 def shared_images(a: Run, b: Run) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Where the images that ``compare_runs`` would count stand in the predictions of each run.
+    """Where the images that ``pair_runs`` would pair stand in the predictions of each run.
 
     Returns:
         Positions, int64 ``[N]`` twice, of at least one image; None where ``why_not_compared`` says why.
@@ -58,7 +64,7 @@ def _comparable(a: Run, b: Run) -> tuple[pd.DataFrame, pd.DataFrame] | None:
 
 
 def why_not_compared(a: Run, b: Run) -> str:
-    """Why ``compare_runs`` finds nothing to compare, in a few words."""
+    """Why ``pair_runs`` finds nothing to compare, in a few words."""
     if _same_data(a, b):
         return "no shared image"
     datasets = [(_reference(run), _dataset(run)) for run in (a, b)]

@@ -45,6 +45,27 @@ def test_compare_as_json(capfd, two):
     assert document["settings"] == {"head_l2": {"b": 0.1, "a": 0.0}}
 
 
+def test_compare_tells_the_test_and_on_demand_every_image(capfd, workspace, dataset):
+    write_finished_run(workspace, "a", dataset, wrong=[0, 1, 2])
+    write_finished_run(workspace, "b", dataset, wrong=[2, 3])
+    assert (
+        "(only this one right: 2, only a: 1); exact McNemar test p = 1" in call(capfd, "runs", "compare", "a", "b")[1]
+    )
+    code, out, _ = call(capfd, "runs", "compare", "a", "b", "--details", "--json")
+    found = json.loads(out)["runs"][1]["difference"]
+    assert (code, found["p_value"]) == (0, 1)
+    split = dataset.split("validation")
+    assert [image["path"] for image in found["images"]] == split.table["path"][[0, 1, 3]].tolist()
+    assert [image["label"] == image["this"] for image in found["images"]] == [True, True, False]
+    assert [image["label"] == image["first"] for image in found["images"]] == [False, False, True]
+    assert [sum(row) for row in found["confusion_difference"]] == [0] * 7
+    assert sum(found["confusion_difference"][i][i] for i in range(7)) == 1
+    _, out, _ = call(capfd, "runs", "compare", "a", "b", "--details")
+    assert "Confusion matrix of b minus that of a" in out
+    assert "Only b reads right: 2" in out
+    assert f"{split.table['path'][3]}  {found['images'][2]['label']}, not {found['images'][2]['this']}" in out
+
+
 def test_a_small_difference_is_called_noise(capfd, workspace, dataset):
     write_finished_run(workspace, "a", dataset, wrong=[0, 1])
     write_finished_run(workspace, "b", dataset, wrong=[2])

@@ -2,8 +2,9 @@
 
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
-from fer_core.evaluation.compare import PairedDifference, compare, paired_interval
+from fer_core.evaluation.compare import PairedDifference, compare, mcnemar, pair, paired_interval
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,16 @@ def test_pairs_tell_more_than_two_separate_intervals():
     assert PairedDifference(both=400, only_a=205, only_b=225, neither=170).within_noise
 
 
+@pytest.mark.parametrize("only", [(0, 0), (0, 1), (0, 6), (5, 5), (9, 2), (101, 59), (700, 612), (0, 3000)])
+def test_mcnemar_is_a_binomial_test_of_the_disagreements(only):
+    expected = binomtest(only[0], sum(only)).pvalue if sum(only) else 1
+    assert mcnemar(*only) == mcnemar(*reversed(only)) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+def test_mcnemar_by_hand():
+    assert PairedDifference(both=3, only_a=1, only_b=5, neither=1).p_value == 2 * (1 + 6) / 2**6
+
+
 def answers(right, labels=None, paths=None):
     labels = [0] * len(right) if labels is None else labels
     paths = [f"{i}.png" for i in range(len(right))] if paths is None else paths
@@ -50,6 +61,18 @@ def answers(right, labels=None, paths=None):
 def test_who_is_right_where():
     a, b = answers([True, True, False, False, True]), answers([True, False, True, False, True])
     assert compare(a, b) == PairedDifference(both=2, only_a=1, only_b=1, neither=1)
+
+
+def test_where_they_differ_and_on_which_images():
+    a = pd.DataFrame({"path": list("wxyz"), "label": [0, 1, 2, 2], "predicted": [0, 3, 2, 4]})
+    b = pd.DataFrame({"path": list("zyxw"), "label": [2, 2, 1, 0], "predicted": [5, 2, 1, 6]})
+    found = pair(a, b)
+    assert found.only_one_right().to_dict("list") == {
+        "path": ["w", "x"], "label": [0, 1], "predicted_a": [0, 3], "predicted_b": [6, 1],
+    }  # fmt: skip
+    changed = {(0, 0): -1, (0, 6): 1, (1, 3): -1, (1, 1): 1, (2, 4): -1, (2, 5): 1}
+    assert {cell: found.confusion_difference[cell] for cell in changed} == changed
+    assert (found.confusion_difference != 0).sum() == len(changed)
 
 
 @pytest.mark.parametrize(
