@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from fer_core.cli import pairs
 from fer_core.cli.console import (
     DetachOption,
     JsonOption,
@@ -28,9 +29,11 @@ from fer_core.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from fer_core.data.dataset import Dataset, Split
+    from fer_core.evaluation.compare import PairedAnswers
     from fer_core.evaluation.predictions import Origin
     from fer_core.evaluation.report import EvaluationReport
     from fer_core.inference.predictor import Predictor
@@ -83,21 +86,76 @@ def evaluate(
             "named so; it takes as many times as long."
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Compare with the predictions of another model that are kept of the same split, picture by picture.",
+        ),
+    ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="With --against: also the images that only one of the two reads right.")
+    ] = False,
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Scores a model: official and leak-free accuracy, by class, with calibration and confusion matrix."""
     space = Workspace.default()
+    if detach and against:
+        raise FerError("What --against finds is printed and not kept: leave --detach out.")
     if detach:
         plan = _plan(model, source, split, keep, tta, space)
         start_detached(space, KIND, plan.job, plan.arguments, as_json)
         return
+    other = _other(against, source, split, space) if against else None
     served, material, report = score(model, source, split, keep, tta)
+    answers = other and _pair(other, served, material, tta, space)
     if as_json:
         about = {"model": served.name, "data": material.name, "split": material.split_name}
-        print_json({**about, **report.document()})
-    else:
-        _print_report(served, material, report)
+        paired = other and answers and {"against": {"model": other.name, **pairs.document(answers, details=details)}}
+        print_json({**about, **report.document(), **(paired or {})})
+        return
+    _print_report(served, material, report)
+    if other and answers:
+        typer.echo(f"\nAgainst {other.name}: {pairs.difference_words(answers.difference, other.name)}")
+        if details:
+            pairs.print_details(answers, other.name, f"{served.name}{_tta_words(tta)}")
+
+
+@dataclass(frozen=True)
+class _Other:
+    """A model to compare with, and what it said of the same split."""
+
+    name: str
+    predictions: pd.DataFrame
+
+
+def _other(model: str, source: str, split: EvaluationSplit | None, space: Workspace) -> _Other:
+    """Looked for before anything is done, so that a long evaluation does not end with an error."""
+    from fer_core.evaluation.predictions import predictions_file, read_predictions
+
+    plan = _plan(model, source, split, None, None, space)
+    if plan.dataset is None:
+        raise FerError("Predictions are kept of a prepared dataset alone: give one, or leave --against out.")
+    folder = plan.served.results(space.evaluations, plan.dataset.info.fingerprint)
+    file = predictions_file(folder, plan.split.value)
+    if not file.is_file():
+        raise FerError(
+            f"No predictions of {plan.served.name} are kept of this split. Evaluate it first: "
+            f"python -m fer_core evaluate {plan.served.name} {plan.dataset.name} --split {plan.split.value}"
+        )
+    return _Other(plan.served.name, read_predictions(file))
+
+
+def _pair(
+    other: _Other, served: ServedModel, material: Material, tta: Tta | None, space: Workspace
+) -> PairedAnswers | None:
+    from fer_core.evaluation.compare import pair
+    from fer_core.evaluation.predictions import predictions_file, read_predictions
+
+    assert material.dataset is not None  # `_other` refuses anything else
+    folder = served.results(space.evaluations, material.dataset.info.fingerprint)
+    return pair(other.predictions, read_predictions(predictions_file(folder, material.split_name, tta)))
 
 
 @dataclass(frozen=True)

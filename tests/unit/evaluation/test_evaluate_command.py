@@ -180,6 +180,35 @@ def test_augmented_results_are_named_and_kept_beside_the_plain_ones(capfd, works
     )
 
 
+def test_two_models_are_compared_on_what_both_said(capfd, workspace, run, prepared):
+    write_run(workspace, "dim", prepared)
+    shutil.copytree(prepared.folder, workspace.datasets / prepared.name)
+    arguments = ["evaluate", "bright", prepared.name, "--against", "dim"]
+    code, out, err = call(capfd, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"Evaluate it first: python -m fer_core evaluate dim {prepared.name} --split validation" in err
+    _evaluate(capfd, "dim", prepared.name)
+    report, _ = _evaluate(capfd, *arguments[1:], "--details")
+    assert report["against"] == {
+        "model": "dim", "n": report["n"], "accuracy": 0, "ci95": report["against"]["ci95"], "within_noise": True,
+        "p_value": 1, "only_first_right": 0, "only_this_right": 0,
+        "confusion_difference": [[0] * 7] * 7, "images": [],
+    }  # fmt: skip
+    _, out, _ = call(capfd, *arguments, "--details", "--tta", "flip")
+    assert "Against dim: +0.0 ± " in out
+    assert "Confusion matrix of bright, test-time augmentation flip minus that of dim" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--against", "bright"], "Predictions are kept of a prepared dataset alone"), (["--against", "no"], "'no'")],
+)
+def test_what_cannot_be_compared_is_one_line(capfd, run, archives, options, message):
+    code, out, err = call(capfd, "evaluate", "bright", archives[0], *options)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
 def test_an_unknown_augmentation_is_one_line(capfd, run, prepared):
     code, out, err = call(capfd, "evaluate", "bright", prepared.folder, "--tta", "mirror")
     assert (code, out, err.count("\n")) == (2, "", 1)
