@@ -90,18 +90,3 @@ def cross_entropy(probabilities: Floats, labels: Ints) -> float:
         return 0.0
     true = np.asarray(probabilities, np.float64)[np.arange(len(labels)), labels]
     return float(-np.log(np.clip(true, _SMALLEST, 1.0)).mean())
-
-
-def ece(probabilities: Floats, labels: Ints, bins: int = 15) -> float:
-    """Expected calibration error: how far the top probability is from the share of hits, on average.
-
-    Fifteen bins of equal width, weighted by their number of images (Guo et al. 2017, arXiv:1706.04599).
-    """
-    if not len(labels):
-        return 0.0
-    top = np.asarray(probabilities, np.float64).max(axis=1)
-    hit = np.asarray(probabilities).argmax(axis=1) == np.asarray(labels)
-    # Bins are open on the left: (0, 1/15], ..., (14/15, 1].
-    which = np.clip(np.ceil(top * bins).astype(np.int64) - 1, 0, bins - 1)
-    gap = np.bincount(which, weights=top - hit, minlength=bins)
-    return float(np.abs(gap).sum() / len(labels))

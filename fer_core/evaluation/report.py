@@ -14,6 +14,7 @@ from fer_core.errors import FerError, ModelError
 from fer_core.evaluation import metrics
 from fer_core.evaluation.bootstrap import BootstrapIntervals, bootstrap_intervals
 from fer_core.evaluation.calibration import apply_temperature
+from fer_core.evaluation.confidence import reliability_bins
 from fer_core.evaluation.metrics import Floats, Interval, Ints
 from fer_core.evaluation.predictions import origin_of, probabilities_of, seen_of
 
@@ -131,7 +132,7 @@ def evaluate_predictions(
         macro_f1=float(scores.f1.mean()),
         loss=metrics.cross_entropy(probabilities, labels),
         loss_uncalibrated=metrics.cross_entropy(apply_temperature(probabilities, 1 / temperature), labels),
-        ece=metrics.ece(probabilities, labels),
+        ece=reliability_bins(probabilities, labels).ece,
         per_class={
             emotion: ClassReport(precision=float(p), recall=float(r), f1=float(f), support=int(s))
             for emotion, (p, r, f, s) in zip(EMOTIONS, rows, strict=True)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fer_core.evaluation.calibration import HIGHEST, LOWEST, apply_temperature, fit_temperature
-from fer_core.evaluation.metrics import cross_entropy, ece
+from fer_core.evaluation.confidence import reliability_bins
+from fer_core.evaluation.metrics import cross_entropy
 
 
 def _softmax(logits):
@@ -33,7 +34,7 @@ def test_lowers_loss_and_calibration_error_and_changes_no_answer(honest):
     before = _softmax(logits * 3)
     after = apply_temperature(before, fit_temperature(before, labels))
     assert cross_entropy(after, labels) < cross_entropy(before, labels)
-    assert ece(after, labels) < 0.02 < ece(before, labels)
+    assert reliability_bins(after, labels).ece < 0.02 < reliability_bins(before, labels).ece
     assert np.array_equal(after.argmax(1), before.argmax(1))
 
 
