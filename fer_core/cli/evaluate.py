@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -25,7 +25,7 @@ from fer_core.errors import FerError
 from fer_core.inference.tta import Tta
 from fer_core.jobs.progress import Progress
 from fer_core.jobs.worker import work
-from fer_core.workspace import Workspace
+from fer_core.workspace import Workspace, expand
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,14 @@ class Material:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run, an .onnx file or a bundled model.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|RESULTS.csv",
+            help="A run, an .onnx file or a bundled model; or results made elsewhere: a column `file` and one for each "
+            "class.",
+        ),
+    ],
     source: Annotated[
         str,
         typer.Argument(metavar="SOURCE|DATASET", help="A prepared dataset, or pictures in class folders."),
@@ -96,42 +103,95 @@ def evaluate(
     details: Annotated[
         bool, typer.Option("--details", help="With --against: also the images that only one of the two reads right.")
     ] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ORDER",
+            help="For results whose columns do not name their classes: fer2013, alphabetical, or seven names in order.",
+        ),
+    ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option(metavar="DATASET", help="For results: what the model behind them was trained on, to tell leaks."),
+    ] = None,
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Scores a model: official and leak-free accuracy, by class, with calibration and confusion matrix."""
+    """Scores a model, or results made elsewhere: official and leak-free accuracy, by class, with calibration."""
     space = Workspace.default()
     if detach and against:
         raise FerError("What --against finds is printed and not kept: leave --detach out.")
+    if is_results(model):
+        from fer_core.cli import evaluate_results
+
+        if keep or tta:
+            raise FerError(f"{model} holds answers, not a model that could be asked: leave --keep and --tta out.")
+        asked = evaluate_results.Asked(model, source, split, labels, trained_on)
+        evaluate_results.run(asked, against, details=details, detach=detach, as_json=as_json)
+        return
+    if labels or trained_on:
+        raise FerError("--labels and --trained-on are for a CSV of results: a model says itself what it answers.")
     if detach:
         plan = _plan(model, source, split, keep, tta, space)
         start_detached(space, KIND, plan.job, plan.arguments, as_json)
         return
-    other = _other(against, source, split, space) if against else None
+    other = find_other(against, source, split, space) if against else None
     served, material, report = score(model, source, split, keep, tta)
-    answers = other and _pair(other, served, material, tta, space)
+    compared = other.pair(_answers(served, material, tta, space)) if other else None
     if as_json:
-        about = {"model": served.name, "data": material.name, "split": material.split_name}
-        paired = other and answers and {"against": {"model": other.name, **pairs.document(answers, details=details)}}
-        print_json({**about, **report.document(), **(paired or {})})
+        print_json(document(served.name, material, report, compared, details=details))
         return
-    _print_report(served, material, report)
-    if other and answers:
-        typer.echo(f"\nAgainst {other.name}: {pairs.difference_words(answers.difference, other.name)}")
-        if details:
-            pairs.print_details(answers, other.name, f"{served.name}{_tta_words(tta)}")
+    print_report(served.name, material, report)
+    if compared:
+        compared.show(f"{served.name}{_tta_words(tta)}", details=details)
+
+
+def is_results(model: str) -> bool:
+    """Whether what is to be scored is a file of results, by its name."""
+    return expand(model).suffix.lower() == ".csv"
 
 
 @dataclass(frozen=True)
-class _Other:
+class Compared:
+    """A model that was compared with, and what it and the scored one said of the same pictures."""
+
+    name: str
+    answers: PairedAnswers
+
+    def show(self, scored: str, *, details: bool) -> None:
+        """Prints how what was scored differs from it."""
+        typer.echo(f"\nAgainst {self.name}: {pairs.difference_words(self.answers.difference, self.name)}")
+        if details:
+            pairs.print_details(self.answers, self.name, scored)
+
+
+@dataclass(frozen=True)
+class Other:
     """A model to compare with, and what it said of the same split."""
 
     name: str
     predictions: pd.DataFrame
 
+    def pair(self, table: pd.DataFrame) -> Compared | None:
+        """Brings its answers together with those of a table of predictions; None where they share no picture."""
+        from fer_core.evaluation.compare import pair
 
-def _other(model: str, source: str, split: EvaluationSplit | None, space: Workspace) -> _Other:
-    """Looked for before anything is done, so that a long evaluation does not end with an error."""
+        answers = pair(self.predictions, table)
+        return Compared(self.name, answers) if answers else None
+
+
+def document(
+    name: str, material: Material, report: EvaluationReport, compared: Compared | None, *, details: bool
+) -> dict[str, Any]:
+    """What ``--json`` prints; ``against`` only where something was compared with."""
+    found = {"model": name, "data": material.name, "split": material.split_name, **report.document()}
+    if compared:
+        found["against"] = {"model": compared.name, **pairs.document(compared.answers, details=details)}
+    return found
+
+
+def find_other(model: str, source: str, split: EvaluationSplit | None, space: Workspace) -> Other:
+    """What another model said of the split; looked for first, so that a long evaluation does not end with an error."""
     from fer_core.evaluation.predictions import predictions_file, read_predictions
 
     plan = _plan(model, source, split, None, None, space)
@@ -144,18 +204,16 @@ def _other(model: str, source: str, split: EvaluationSplit | None, space: Worksp
             f"No predictions of {plan.served.name} are kept of this split. Evaluate it first: "
             f"python -m fer_core evaluate {plan.served.name} {plan.dataset.name} --split {plan.split.value}"
         )
-    return _Other(plan.served.name, read_predictions(file))
+    return Other(plan.served.name, read_predictions(file))
 
 
-def _pair(
-    other: _Other, served: ServedModel, material: Material, tta: Tta | None, space: Workspace
-) -> PairedAnswers | None:
-    from fer_core.evaluation.compare import pair
+def _answers(served: ServedModel, material: Material, tta: Tta | None, space: Workspace) -> pd.DataFrame:
+    """The predictions that were just made."""
     from fer_core.evaluation.predictions import predictions_file, read_predictions
 
-    assert material.dataset is not None  # `_other` refuses anything else
+    assert material.dataset is not None  # `find_other` refuses anything else
     folder = served.results(space.evaluations, material.dataset.info.fingerprint)
-    return pair(other.predictions, read_predictions(predictions_file(folder, material.split_name, tta)))
+    return read_predictions(predictions_file(folder, material.split_name, tta))
 
 
 @dataclass(frozen=True)
@@ -178,11 +236,7 @@ def _plan(
     from fer_core.inference.served import find_model
 
     served = find_model(model, space)
-    dataset = dataset_or_none(source, space)
-    if dataset and split is None and not any(dataset.counts()["validation"].values()):
-        raise FerError(f"{dataset.name} has no validation images. Give --split test, a look that is counted.")
-    split = split or (EvaluationSplit.VALIDATION if dataset else EvaluationSplit.TEST)
-    place = str(dataset.folder) if dataset else absolute_source(source)
+    dataset, split, place = choose_data(source, split, space)
     arguments = ["evaluate", str(served.path), place, "--split", split.value]
     folder = None
     if keep is not None:
@@ -197,6 +251,21 @@ def _plan(
         arguments += ["--tta", tta.value]
     job = space.new_name(space.jobs, f"evaluate-{split.value}")
     return _Plan(served, dataset, split, folder, tta, job, arguments)
+
+
+def choose_data(
+    source: str, split: EvaluationSplit | None, space: Workspace
+) -> tuple[Dataset | None, EvaluationSplit, str]:
+    """The dataset, None for a raw source; the split that is meant; and how another process finds the same.
+
+    Raises:
+        FerError: There is nothing of that name, or no validation split to be meant.
+    """
+    dataset = dataset_or_none(source, space)
+    if dataset and split is None and not any(dataset.counts()["validation"].values()):
+        raise FerError(f"{dataset.name} has no validation images. Give --split test, a look that is counted.")
+    split = split or (EvaluationSplit.VALIDATION if dataset else EvaluationSplit.TEST)
+    return dataset, split, str(dataset.folder) if dataset else absolute_source(source)
 
 
 def score(
@@ -230,7 +299,7 @@ def score(
         worker("Loading the model", 0, 0)
         predictor = Predictor.load(served)
         dataset = plan.dataset or (_kept(source, plan.keep, predictor.input_shape, worker) if plan.keep else None)
-        material = _read(source, plan.split, dataset, predictor.input_shape, worker)
+        material = read_material(source, plan.split, dataset, predictor.input_shape, worker)
         probabilities = _classify(predictor, material.split, tta, worker)
         worker("Looking for photographs seen in training", 0, 0)
         training = _training_dataset(served, plan.dataset, space)
@@ -245,7 +314,7 @@ def score(
         labels = material.split.labels
         report = evaluate_predictions(probabilities, labels, seen.mask, origin.note, origin.temperature, tta)
         _keep(space, served, material, report, probabilities, seen.mask, origin)
-        told = f"{plan.split.value}{_tta_words(tta)}: {_with_interval(report.accuracy, report.ci95)}"
+        told = f"{plan.split.value}{_tta_words(tta)}: {with_interval(report.accuracy, report.ci95)}"
         worker.say(f"{served.name} on {material.name}, {told}.")
     return served, material, report
 
@@ -263,7 +332,7 @@ def _kept(source: str, folder: Path, shape: tuple[int, int, int], progress: Prog
     return prepare([source], folder, config, progress)
 
 
-def _read(
+def read_material(
     source: str,
     split: EvaluationSplit,
     dataset: Dataset | None,
@@ -334,10 +403,10 @@ def _folders(served: ServedModel, name: str, space: Workspace) -> list[Path]:
     return folders
 
 
-def _reveal(space: Workspace, served: ServedModel, material: Material) -> int:
+def _reveal(space: Workspace, name: str, material: Material) -> int:
     from fer_core.evaluation.reveals import record_reveal
 
-    count = record_reveal(space, material.split.table["pixel_sha"], served.name, material.name)
+    count = record_reveal(space, material.split.table["pixel_sha"], name, material.name)
     times = "once" if count == 1 else f"{count} times"
     n, height, width, _ = material.split.images.shape
     note(f"Test result revealed: these {n:,} images of {width} x {height} pixels have now been looked at {times}.")
@@ -353,35 +422,51 @@ def _keep(
     seen: NDArray[np.bool_] | None,
     origin: Origin,
 ) -> None:
-    """Keeps the predictions on a dataset: in the run that was made for it, else among the evaluations.
+    """Keeps the predictions on a dataset: in the run that was made for it, else among the evaluations."""
+    from fer_core.evaluation.predictions import predictions_table
 
-    A look at test is counted between writing them and giving them their name: no look goes uncounted, and none is
-    counted whose result cannot be kept.
-    """
-    from fer_core.evaluation.predictions import predictions_file, write_predictions
-
-    is_test = material.split_name == EvaluationSplit.TEST
-    if material.dataset is None:
-        if is_test:
-            _reveal(space, served, material)
-        return
-    folder = served.results(space.evaluations, material.dataset.info.fingerprint)
-    if folder != served.run:  # a run that was renamed meanwhile must not appear again
-        folder.mkdir(parents=True, exist_ok=True)
-    file = predictions_file(folder, material.split_name, origin.tta)
-    unnamed = file.with_name(f".{file.name}.new")
-    write_predictions(
-        unnamed,
+    folder = served.results(space.evaluations, material.dataset.info.fingerprint) if material.dataset else None
+    table = predictions_table(
         paths=material.split.table["path"].tolist(),
         labels=material.split.labels,
         probabilities=probabilities,
         seen=seen,
         origin=origin,
     )
-    reveals = _reveal(space, served, material) if is_test else None
-    unnamed.replace(file)
-    if folder == served.run and reveals is not None:
+    reveals = keep(space, folder, served.name, material, table)
+    if folder is not None and folder == served.run and reveals is not None:
         _keep_reveal(folder, served, material.split_name, report, reveals)
+
+
+def keep(space: Workspace, folder: Path | None, name: str, material: Material, table: pd.DataFrame) -> int | None:
+    """Keeps predictions, and counts a look at test.
+
+    The look is counted between writing them and giving them their name: none goes uncounted, and none is counted whose
+    result cannot be kept.
+
+    Args:
+        space: The workspace.
+        folder: Where to; None for those on a raw source, which are not kept.
+        name: Of what was scored.
+        material: The images.
+        table: The predictions.
+
+    Returns:
+        How often these test images have been looked at; None for another split.
+    """
+    from fer_core.evaluation.predictions import origin_of, predictions_file, write_table
+
+    is_test = material.split_name == EvaluationSplit.TEST
+    if folder is None:
+        return _reveal(space, name, material) if is_test else None
+    if folder.is_relative_to(space.evaluations):  # a run that was renamed meanwhile must not appear again
+        folder.mkdir(parents=True, exist_ok=True)
+    file = predictions_file(folder, material.split_name, origin_of(table).tta)
+    unnamed = file.with_name(f".{file.name}.new")
+    write_table(unnamed, table)
+    reveals = _reveal(space, name, material) if is_test else None
+    unnamed.replace(file)
+    return reveals
 
 
 def _keep_reveal(run: Path, served: ServedModel, split: str, report: EvaluationReport, reveals: int) -> None:
@@ -410,21 +495,22 @@ def _keep_reveal(run: Path, served: ServedModel, split: str, report: EvaluationR
     write_confusion_matrix(report, confusion_matrix_file(run, split), title=title)
 
 
-def _print_report(served: ServedModel, material: Material, report: EvaluationReport) -> None:
+def print_report(name: str, material: Material, report: EvaluationReport) -> None:
+    """Prints what an evaluation found: the figures, a table of the classes, the confusion matrix."""
     from fer_core.evaluation.report import report_table
 
-    typer.echo(f"{served.name} on {material.name}, {material.split_name}{_tta_words(report.tta)} ({report.n:,} images)")
-    typer.echo(f"Accuracy           {_with_interval(report.accuracy, report.ci95)}")
+    typer.echo(f"{name} on {material.name}, {material.split_name}{_tta_words(report.tta)} ({report.n:,} images)")
+    typer.echo(f"Accuracy           {with_interval(report.accuracy, report.ci95)}")
     leak_free = report.leak_free
     if leak_free.accuracy is not None and leak_free.ci95 is not None:
-        interval = _with_interval(leak_free.accuracy, leak_free.ci95)
+        interval = with_interval(leak_free.accuracy, leak_free.ci95)
         typer.echo(f"Never seen in train {interval}, {leak_free.n:,} images")
     else:
         typer.echo("Never seen in train -")
     typer.echo(f"                   {leak_free.note}")
     intervals = report.intervals
-    typer.echo(f"Macro F1           {_with_interval(report.macro_f1, intervals.macro_f1)}")
-    typer.echo(f"Macro recall       {_with_interval(report.macro.recall, intervals.macro_recall)}")
+    typer.echo(f"Macro F1           {with_interval(report.macro_f1, intervals.macro_f1)}")
+    typer.echo(f"Macro recall       {with_interval(report.macro.recall, intervals.macro_recall)}")
     typer.echo(f"Loss {report.loss:.4f}, calibration error {report.ece:.3f}\n")
     table = report_table(report)
     table["recall, 95% interval"] = table["class"].map({name: _range(it) for name, it in intervals.recall.items()})
@@ -442,7 +528,8 @@ def _tta_words(tta: str | None) -> str:
     return f", test-time augmentation {tta}" if tta else ""
 
 
-def _with_interval(value: float, interval: tuple[float, float]) -> str:
+def with_interval(value: float, interval: tuple[float, float]) -> str:
+    """A share with its interval, in percent."""
     return f"{value:.1%} (95% interval {_range(interval)})"
 
 

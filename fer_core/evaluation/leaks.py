@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fer_core.data.copies import seen_by_fingerprint
+from fer_core.data.copies import fingerprint, seen_by_fingerprint
 from fer_core.data.info import SPLITS
 
 if TYPE_CHECKING:
@@ -41,11 +41,15 @@ def seen_in_training(split: Split, training: Dataset | None, fingerprints: Path 
         mask = _by_photograph(split.table["pixel_sha"], training)
         if mask is not None:
             return Seen(mask, EXACT)
-    if fingerprints is None:
+    if fingerprints is not None:
+        known = _read(fingerprints)
+        if known is None:
+            return Seen(None, f"Not known: {fingerprints} is damaged. Train the model again.")
+    elif training is not None:
+        originals = training.split("train")
+        known = fingerprint(originals.images[originals.table["parent_id"].isna().to_numpy()])
+    else:
         return Seen(None, UNKNOWN)
-    known = _read(fingerprints)
-    if known is None:
-        return Seen(None, f"Not known: {fingerprints} is damaged. Train the model again.")
     return Seen(seen_by_fingerprint(split.images, known), APPROXIMATE)
 
 

@@ -43,14 +43,14 @@ class Origin(BaseModel):
 
 
 def evaluation_folder(evaluations: Path, model: Path, fingerprint: str) -> Path:
-    """Where the predictions of a model on a dataset other than its own are kept.
+    """Where the predictions of a model on a dataset other than its own, or results made elsewhere, are kept.
 
     It is named by content, so a model or dataset that gets another name keeps its results, and one that takes
     over an old name does not inherit any.
 
     Args:
         evaluations: The workspace's folder of evaluations.
-        model: The ``.onnx`` file.
+        model: The ``.onnx`` file, or the CSV of results.
         fingerprint: Of the dataset.
     """
     return evaluations / f"{_digest(model, model.stat().st_mtime_ns)[:_SHORT]}-{fingerprint[:_SHORT]}"
@@ -80,21 +80,38 @@ def write_predictions(
     seen: NDArray[np.bool_] | None = None,
     origin: Origin | None = None,
 ) -> None:
-    """Writes the predictions of a split, replacing the file at once or not at all.
+    """Writes the predictions of a whole split; the arguments are those of ``predictions_table`` and ``write_table``."""
+    table = predictions_table(paths=paths, labels=labels, probabilities=probabilities, seen=seen, origin=origin)
+    write_table(file, table)
+
+
+def predictions_table(
+    *,
+    paths: Sequence[str],
+    labels: Ints,
+    probabilities: Floats,
+    seen: NDArray[np.bool_] | None = None,
+    origin: Origin | None = None,
+    rows: Ints | None = None,
+) -> pd.DataFrame:
+    """Predictions as a table.
 
     Args:
-        file: Where to.
-        paths: Of the ``N`` images, in the order of the split: the position becomes the column ``row``.
+        paths: Of the ``N`` images.
         labels: int ``[N]``.
         probabilities: float ``[N, 7]``, as the served model gives them.
         seen: bool ``[N]``, whether a copy of the photograph was trained on; None where that is not known.
         origin: Which model, which data, how ``seen`` was found out.
+        rows: Where the images stand in the split, int ``[N]``; None where they are all of it, in its order.
+
+    Returns:
+        Columns ``COLUMNS``, the origin in its attributes.
     """
     import pandas as pd
 
     table = pd.DataFrame(
         {
-            "row": np.arange(len(labels)),
+            "row": np.arange(len(labels)) if rows is None else np.asarray(rows, np.int64),
             "path": list(paths),
             "label": np.asarray(labels, np.int64),
             "predicted": np.asarray(probabilities).argmax(axis=1),
@@ -104,6 +121,11 @@ def write_predictions(
     for index, column in enumerate(PROBABILITY_COLUMNS):
         table[column] = np.asarray(probabilities)[:, index].astype(np.float32)
     table.attrs.update((origin or Origin()).model_dump())  # pandas keeps it in the file's metadata
+    return table
+
+
+def write_table(file: Path, table: pd.DataFrame) -> None:
+    """Writes a table of predictions, replacing the file at once or not at all."""
     write_atomically(file, table.to_parquet(None, index=False))
 
 

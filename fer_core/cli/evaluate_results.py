@@ -1,0 +1,203 @@
+"""``evaluate RESULTS.csv``: answers of a model that we do not have, scored like those of one that we have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from fer_core.cli.console import note, print_json, progress_bar, start_detached
+from fer_core.cli.evaluate import (
+    KIND,
+    EvaluationSplit,
+    Material,
+    choose_data,
+    document,
+    find_other,
+    keep,
+    print_report,
+    read_material,
+    with_interval,
+)
+from fer_core.errors import FerError
+from fer_core.jobs.worker import work
+from fer_core.workspace import Workspace, expand, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fer_core.data.dataset import Dataset
+    from fer_core.evaluation.matching import Matches
+    from fer_core.evaluation.report import EvaluationReport
+    from fer_core.evaluation.results_csv import Results
+
+_SHAPE: Final = (48, 48, 1)  # of FER2013: without a model, pictures of a raw source may be read at any size
+_TOLD: Final = 3  # of the files that mean no image
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be scored on what, as it was typed."""
+
+    file: str
+    source: str
+    split: EvaluationSplit | None
+    labels: str | None
+    trained_on: str | None
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What came of it; ``material`` is of all images, ``table`` of those with a result."""
+
+    name: str
+    results: Results
+    material: Material
+    matches: Matches
+    report: EvaluationReport
+    table: pd.DataFrame
+
+
+def run(asked: Asked, against: str | None, *, details: bool, detach: bool, as_json: bool) -> None:
+    """Scores results, or starts the job that does, and prints what was found.
+
+    Args:
+        asked: What on what.
+        against: A model whose kept predictions they are compared with.
+        details: Whether to tell the images that only one of the two reads right.
+        detach: Whether to return at once.
+        as_json: Whether to print one JSON document.
+
+    Raises:
+        FerError: The results or the images cannot be read, or none of one is among the other.
+    """
+    space = Workspace.default()
+    if detach:
+        start_detached(space, KIND, *_job(asked, space), as_json)
+        return
+    other = find_other(against, asked.source, asked.split, space) if against else None
+    found = _score(asked, space)
+    compared = other.pair(found.table) if other else None
+    sentence = never_seen(found.report, known=asked.trained_on is not None)
+    if as_json:
+        matched = {
+            "read_as": found.results.read_as,
+            "files_without_image": [*found.matches.unknown, *found.matches.unclear],
+            "images_without_result": len(found.material.split) - found.report.n,
+        }
+        said = document(found.name, found.material, found.report, compared, details=details)
+        print_json({**said, "results": matched, "finding": sentence})
+        return
+    print_report(found.name, found.material, found.report)
+    if compared:
+        compared.show(found.name, details=details)
+    typer.echo(f"\n{sentence}")
+
+
+def never_seen(report: EvaluationReport, *, known: bool) -> str:
+    """The closing sentence: what is left of the accuracy on images that were not trained on, if that is known."""
+    free = report.leak_free
+    if free.accuracy is not None:
+        return (
+            f"{report.accuracy:.1%} is {free.accuracy:.1%} on images never seen in training "
+            f"({free.n:,} of {report.n:,}). {free.note}"
+        )
+    if known:
+        return free.note
+    return (
+        "What it was trained on is not known, and so neither is its accuracy on images never seen in training: "
+        "name it with --trained-on DATASET."
+    )
+
+
+def _job(asked: Asked, space: Workspace) -> tuple[str, list[str]]:
+    """Name and command line of the job that scores results."""
+    _, split, place = choose_data(asked.source, asked.split, space)
+    arguments = ["evaluate", str(expand(asked.file).absolute()), place, "--split", split.value]
+    if asked.labels is not None:
+        arguments += ["--labels", asked.labels]
+    if asked.trained_on is not None:
+        arguments += ["--trained-on", str(space.dataset(asked.trained_on))]
+    return space.new_name(space.jobs, f"evaluate-{split.value}"), arguments
+
+
+def _score(asked: Asked, space: Workspace) -> _Scored:
+    from fer_core.data.dataset import Dataset
+    from fer_core.evaluation.matching import match
+    from fer_core.evaluation.results_csv import read_results
+    from fer_core.models.detection import parse_order
+
+    file = expand(asked.file)
+    results = read_results(file, parse_order(asked.labels) if asked.labels else None)
+    dataset, split, _ = choose_data(asked.source, asked.split, space)
+    training = Dataset.open(space.dataset(asked.trained_on)) if asked.trained_on else None
+    name, arguments = _job(asked, space)
+    with progress_bar() as bar, work(space.jobs, KIND, name, arguments, listener=bar) as worker:
+        shape = (training.info.height, training.info.width, training.info.channels) if training else _SHAPE
+        material = read_material(asked.source, split, dataset, shape, worker)
+        matches = match(results.files, material.split.table["path"].tolist())
+        _tell(file, results, material, matches)
+        worker("Looking for photographs seen in training", 0, 0)
+        found = _keep(space, file, results, material, matches, training)
+        report = found.report
+        worker.say(f"{found.name} on {material.name}, {split.value}: {with_interval(report.accuracy, report.ci95)}.")
+    return found
+
+
+def _tell(file: Path, results: Results, material: Material, matches: Matches) -> None:
+    """Says which results are of no image and how many images have none.
+
+    Raises:
+        FerError: No result is of an image.
+    """
+    images, lost = material.split.table["path"], [*matches.unknown, *matches.unclear]
+    where = f"{material.name}, {material.split_name}"
+    if not len(matches.files):
+        raise FerError(
+            f"{file}: none of its {len(lost):,} files means one image of {where}: {_some(lost[:1])} is there, and "
+            f"{_some(images[:1].tolist())} here. Write the files as they are named here."
+        )
+    if matches.unknown:
+        note(f"Files that are no image of {where}: {len(matches.unknown):,} ({_some(matches.unknown)}).")
+    if matches.unclear:
+        note(f"Files that may be several images of {where}: {len(matches.unclear):,} ({_some(matches.unclear)}).")
+    if missing := len(images) - len(matches.images):
+        note(f"Images of {where} without a result, which are not scored: {missing:,} of {len(images):,}.")
+    if results.read_as != "probabilities":
+        how = "softmax" if results.read_as == "logits" else "divided by their sum"
+        note(f"The numbers were taken for {results.read_as} ({how}); loss and calibration error hold only if they are.")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names[:_TOLD])) + (", ..." if len(names) > _TOLD else "")
+
+
+def _keep(
+    space: Workspace, file: Path, results: Results, material: Material, matches: Matches, training: Dataset | None
+) -> _Scored:
+    """Scores the images that have a result, counts a look at test, and keeps the answers to a dataset."""
+    from fer_core.data.dataset import Split
+    from fer_core.evaluation.leaks import seen_in_training
+    from fer_core.evaluation.predictions import Origin, evaluation_folder, predictions_table
+    from fer_core.evaluation.report import report_of
+
+    rows, whole = matches.images, material.split
+    split = Split(whole.images[rows], whole.labels[rows], whole.table.iloc[rows].reset_index(drop=True))
+    seen = seen_in_training(split, training, None)
+    table = predictions_table(
+        paths=split.table["path"].tolist(),
+        labels=split.labels,
+        probabilities=results.probabilities[matches.files],
+        seen=seen.mask,
+        origin=Origin(model=file.stem, dataset=material.name, note=seen.note),
+        rows=rows,
+    )
+    report = report_of(table)
+    folder = None
+    if material.dataset is not None:
+        folder = evaluation_folder(space.evaluations, file, material.dataset.info.fingerprint)
+    keep(space, folder, file.stem, material, table)
+    return _Scored(file.stem, results, material, matches, report, table)

@@ -1,0 +1,189 @@
+"""Results that were made elsewhere: a CSV with a file and seven numbers in every row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core import limits
+from fer_core.emotions import EMOTIONS, parse_emotion
+from fer_core.errors import FerError, from_os_error
+from fer_core.spreadsheet import unguarded
+from fer_core.workspace import printable
+
+FILE_TITLES: Final = (
+    "file",
+    "filename",
+    "file_name",
+    "filepath",
+    "file_path",
+    "path",
+    "image",
+    "image_path",
+    "img",
+    "name",
+)
+"""What the column of the files may be called, in any case; where no other is left, it may be called anything."""
+
+_MAX_BYTES: Final = 128 * 2**20
+_PREFIX: Final = re.compile(r"(p|prob|probability|score|logit)[_ .-]")
+_DELIMITERS: Final = (",", ";", "\t")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a file of results says.
+
+    Attributes:
+        files: Of ``N`` images, as they are written there, each once.
+        probabilities: float32 ``[N, 7]`` in the order of ``emotions.py``, rows sum to one.
+        read_as: What the numbers were taken for: ``probabilities``, ``scores`` (not negative, divided by their sum) or
+            ``logits`` (some are negative, softmax). The top class is the same whichever they are; loss and calibration
+            error are not.
+    """
+
+    files: list[str]
+    probabilities: NDArray[np.float32]
+    read_as: str
+
+
+def read_results(file: Path, order: Sequence[str] | None = None) -> Results:
+    """Reads a CSV of results, separated by commas, semicolons or tabs.
+
+    Which class a column is of stands in its title, in any of the spellings that class folders may have, with or without
+    ``p_`` before it. Columns that are of no class and not that of the files are passed over.
+
+    Args:
+        file: The CSV.
+        order: The classes of the seven columns beside that of the files, where no title tells; the first line may then
+            be numbers already.
+
+    Raises:
+        FerError: It cannot be read, the order of the classes is not known, a class is missing or there twice, a file
+            is there twice, or a cell is no number.
+    """
+    rows = _rows(file)
+    first = [cell.strip() for cell in rows[0][1]]
+    classes = [_class_of(title) for title in first]
+    files = [at for at, title in enumerate(first) if title.lower() in FILE_TITLES]
+    titled = bool(files) or any(classes) or sum(map(_is_number, first)) < len(EMOTIONS)
+    columns = _titled_columns(file, first, classes) if order is None else _ordered(file, first, classes, files, order)
+    if not files:
+        files = [at for at in range(len(first)) if at not in columns]
+    if len(files) != 1:
+        raise FerError(f"{file}: call the column of the files `file`, and no other so; found {_listed(first)}.")
+    names: dict[str, int] = {}
+    values = []
+    for number, row in rows[titled:]:
+        if len(row) != len(first):
+            raise FerError(f"{file}: line {number} has {len(row)} columns, expected {len(first)} as in the first line.")
+        name = unguarded(row[files[0]].strip())
+        if not name:
+            raise FerError(f"{file}: line {number} names no file.")
+        if name in names:
+            raise FerError(f"{file}: lines {names[name]} and {number} are both of {printable(name)}; keep one of them.")
+        names[name] = number
+        values.append([_number(file, number, row[at]) for at in columns])
+    if not values:
+        raise FerError(f"{file}: no results below its first line.")
+    probabilities, read_as = _probabilities(file, np.array(values), list(names))
+    return Results(list(names), probabilities.astype(np.float32), read_as)
+
+
+def _rows(file: Path) -> list[tuple[int, list[str]]]:
+    """The rows that are not empty, with the number of the line on which each ends; at least one."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise from_os_error(error, file) from error
+    if len(data) > _MAX_BYTES:
+        raise FerError(f"{file}: larger than {_MAX_BYTES // 2**20} MB; make several files of it.")
+    try:
+        text = data.decode("utf-8-sig")
+        line = text.partition("\n")[0]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=line.count))
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise FerError(f"{file}: not a readable CSV in UTF-8. Save it again.") from error
+    if not rows:
+        raise FerError(
+            f"{file}: the file is empty. Expected a column `file` and one for each of {', '.join(EMOTIONS)}."
+        )
+    if len(rows) > limits.ENTRIES:
+        raise FerError(f"{file}: more than {limits.ENTRIES:,} rows; make several files of it.")
+    return rows
+
+
+def _class_of(title: str) -> str | None:
+    """The class that a title names; a bare number names none, since there are several orders."""
+    word = _PREFIX.sub("", title.strip().lower(), count=1) if _PREFIX.match(title.strip().lower()) else title
+    return None if word.strip().isdecimal() else parse_emotion(word)
+
+
+def _titled_columns(file: Path, first: list[str], classes: list[str | None]) -> list[int]:
+    if not any(classes):
+        raise FerError(
+            f"{file}: no column says which class it is of (found {_listed(first)}). Give the order of the seven: "
+            "--labels angry,disgust,..."
+        )
+    for emotion in EMOTIONS:
+        if (n := classes.count(emotion)) != 1:
+            found = f"{n} columns are of {emotion}" if n else f"no column is of {emotion}"
+            raise FerError(f"{file}: {found} (found {_listed(first)}). Expected one for each of {', '.join(EMOTIONS)}.")
+    return [classes.index(emotion) for emotion in EMOTIONS]
+
+
+def _ordered(
+    file: Path, first: list[str], classes: list[str | None], files: list[int], order: Sequence[str]
+) -> list[int]:
+    if any(classes):
+        raise FerError(f"{file}: its columns name their classes (found {_listed(first)}). Leave --labels out.")
+    numbers = [at for at in range(len(first)) if at not in (files or [_first_text(first)])]
+    if len(numbers) != len(EMOTIONS):
+        raise FerError(f"{file}: {len(numbers)} columns beside that of the files, expected {len(EMOTIONS)} numbers.")
+    return [numbers[order.index(emotion)] for emotion in EMOTIONS]
+
+
+def _first_text(cells: list[str]) -> int:
+    """Where the file stands in a line without titles: in the first cell that is no number; -1 where all are."""
+    return next((at for at, cell in enumerate(cells) if not _is_number(cell)), -1)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(file: Path, line: int, cell: str) -> float:
+    value = float(cell) if _is_number(cell) else np.nan
+    if not np.isfinite(value):
+        raise FerError(f"{file}: line {line} has {printable(cell.strip())[:40]!r} where a number is expected.")
+    return value
+
+
+def _probabilities(file: Path, values: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[np.float64], str]:
+    if (values < 0).any():
+        powers = np.exp(values - values.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True), "logits"
+    top = values.max(axis=1, keepdims=True)
+    if not top.all():
+        raise FerError(f"{file}: all numbers of {printable(names[int(top.argmin())])} are 0, so it has no answer.")
+    scaled = values / top  # sums of large numbers would be infinite
+    whole = np.allclose(np.minimum(values, 2).sum(axis=1), 1, atol=0.01)  # rounded to two or three digits
+    return scaled / scaled.sum(axis=1, keepdims=True), "probabilities" if whole else "scores"
+
+
+def _listed(titles: Sequence[str]) -> str:
+    return printable(", ".join(titles))[:120]
