@@ -153,12 +153,12 @@ def _tell(file: Path, results: Results, material: Material, matches: Matches) ->
     Raises:
         FerError: No result is of an image.
     """
-    images, lost = material.split.table["path"], [*matches.unknown, *matches.unclear]
+    images, lost = material.split.table["path"].tolist(), [*matches.unknown, *matches.unclear]
     where = f"{material.name}, {material.split_name}"
     if not len(matches.files):
         raise FerError(
-            f"{file}: none of its {len(lost):,} files means one image of {where}: {_some(lost[:1])} is there, and "
-            f"{_some(images[:1].tolist())} here. Write the files as they are named here."
+            f"{file}: none of its {len(lost):,} files can be matched to an image of {where}: "
+            f"{_some(lost[:1])} is there, {_some(images[:1])} here. Write the files as they are named here."
         )
     if matches.unknown:
         note(f"Files that are no image of {where}: {len(matches.unknown):,} ({_some(matches.unknown)}).")

@@ -156,7 +156,7 @@ def test_it_can_go_on_in_the_background(capfd, workspace, clean, tmp_path):
         ("", ["--tta", "flip"], "leave --keep and --tta out"),
         ("", ["--keep", "album"], "leave --keep and --tta out"),
         ("", ["--against", "nope"], "No model named or at 'nope'"),
-        ("", ["--split", "validation"], "means one image of clean, validation"),
+        ("", ["--split", "validation"], "can be matched to an image of clean, validation"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_nothing_is_revealed(
