@@ -119,6 +119,8 @@ def evaluate(
 ) -> None:
     """Scores a model, or results made elsewhere: official and leak-free accuracy, by class, with calibration."""
     space = Workspace.default()
+    if details and not against:
+        raise FerError("--details tells where two models differ: name the other one with --against.")
     if detach and against:
         raise FerError("What --against finds is printed and not kept: leave --detach out.")
     if is_results(model):
@@ -509,8 +511,8 @@ def print_report(name: str, material: Material, report: EvaluationReport) -> Non
         typer.echo("Never seen in train -")
     typer.echo(f"                   {leak_free.note}")
     intervals = report.intervals
-    typer.echo(f"Macro F1           {with_interval(report.macro_f1, intervals.macro_f1)}")
-    typer.echo(f"Macro recall       {with_interval(report.macro.recall, intervals.macro_recall)}")
+    typer.echo(f"Macro F1           {report.macro_f1:.3f} (95% interval {_range(intervals.macro_f1)})")
+    typer.echo(f"Macro recall       {report.macro.recall:.3f} (95% interval {_range(intervals.macro_recall)})")
     typer.echo(f"Loss {report.loss:.4f}, calibration error {report.ece:.3f}\n")
     table = report_table(report)
     table["recall, 95% interval"] = table["class"].map({name: _range(it) for name, it in intervals.recall.items()})
@@ -530,8 +532,8 @@ def _tta_words(tta: str | None) -> str:
 
 def with_interval(value: float, interval: tuple[float, float]) -> str:
     """A share with its interval, in percent."""
-    return f"{value:.1%} (95% interval {_range(interval)})"
+    return f"{value:.1%} (95% interval {interval[0]:.1%} to {interval[1]:.1%})"
 
 
 def _range(interval: tuple[float, float]) -> str:
-    return f"{interval[0]:.1%} to {interval[1]:.1%}"
+    return f"{interval[0]:.3f} to {interval[1]:.3f}"

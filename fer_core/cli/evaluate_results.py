@@ -59,6 +59,7 @@ class _Scored:
     matches: Matches
     report: EvaluationReport
     table: pd.DataFrame
+    finding: str
 
 
 def run(asked: Asked, against: str | None, *, details: bool, detach: bool, as_json: bool) -> None:
@@ -81,7 +82,6 @@ def run(asked: Asked, against: str | None, *, details: bool, detach: bool, as_js
     other = find_other(against, asked.source, asked.split, space) if against else None
     found = _score(asked, space)
     compared = other.pair(found.table) if other else None
-    sentence = never_seen(found.report, known=asked.trained_on is not None)
     if as_json:
         matched = {
             "read_as": found.results.read_as,
@@ -89,12 +89,12 @@ def run(asked: Asked, against: str | None, *, details: bool, detach: bool, as_js
             "images_without_result": len(found.material.split) - found.report.n,
         }
         said = document(found.name, found.material, found.report, compared, details=details)
-        print_json({**said, "results": matched, "finding": sentence})
+        print_json({**said, "results": matched, "finding": found.finding})
         return
     print_report(found.name, found.material, found.report)
     if compared:
         compared.show(found.name, details=details)
-    typer.echo(f"\n{sentence}")
+    typer.echo(f"\n{found.finding}")
 
 
 def never_seen(report: EvaluationReport, *, known: bool) -> str:
@@ -142,8 +142,8 @@ def _score(asked: Asked, space: Workspace) -> _Scored:
         _tell(file, results, material, matches)
         worker("Looking for photographs seen in training", 0, 0)
         found = _keep(space, file, results, material, matches, training)
-        report = found.report
-        worker.say(f"{found.name} on {material.name}, {split.value}: {with_interval(report.accuracy, report.ci95)}.")
+        told = f"{split.value}: {with_interval(found.report.accuracy, found.report.ci95)}"
+        worker.say(f"{found.name} on {material.name}, {told}. {found.finding}")
     return found
 
 
@@ -200,4 +200,5 @@ def _keep(
     if material.dataset is not None:
         folder = evaluation_folder(space.evaluations, file, material.dataset.info.fingerprint)
     keep(space, folder, file.stem, material, table)
-    return _Scored(file.stem, results, material, matches, report, table)
+    finding = never_seen(report, known=training is not None)
+    return _Scored(file.stem, results, material, matches, report, table, finding)

@@ -35,6 +35,7 @@ FILE_TITLES: Final = (
 
 _MAX_BYTES: Final = 128 * 2**20
 _PREFIX: Final = re.compile(r"(p|prob|probability|score|logit)[_ .-]")
+_EIGHTH: Final = "contempt"  # of FER+ and AffectNet
 _DELIMITERS: Final = (",", ";", "\t")
 
 
@@ -125,8 +126,14 @@ def _rows(file: Path) -> list[tuple[int, list[str]]]:
 
 def _class_of(title: str) -> str | None:
     """The class that a title names; a bare number names none, since there are several orders."""
-    word = _PREFIX.sub("", title.strip().lower(), count=1) if _PREFIX.match(title.strip().lower()) else title
-    return None if word.strip().isdecimal() else parse_emotion(word)
+    word = _bare(title)
+    return None if word.isdecimal() else parse_emotion(word)
+
+
+def _bare(title: str) -> str:
+    word = title.strip().lower()
+    prefix = _PREFIX.match(word)
+    return word[prefix.end() :].strip() if prefix else word
 
 
 def _titled_columns(file: Path, first: list[str], classes: list[str | None]) -> list[int]:
@@ -135,6 +142,9 @@ def _titled_columns(file: Path, first: list[str], classes: list[str | None]) -> 
             f"{file}: no column says which class it is of (found {_listed(first)}). Give the order of the seven: "
             "--labels angry,disgust,..."
         )
+    if any(_bare(title) == _EIGHTH for title in first):
+        # Passed over, it would make another class the top one where it is the model's answer.
+        raise FerError(f"{file}: a column is of {_EIGHTH}, none of the seven classes. Leave it out, or add it to one.")
     for emotion in EMOTIONS:
         if (n := classes.count(emotion)) != 1:
             found = f"{n} columns are of {emotion}" if n else f"no column is of {emotion}"

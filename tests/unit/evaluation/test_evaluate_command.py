@@ -201,7 +201,12 @@ def test_two_models_are_compared_on_what_both_said(capfd, workspace, run, prepar
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--against", "bright"], "Predictions are kept of a prepared dataset alone"), (["--against", "no"], "'no'")],
+    [
+        (["--against", "bright"], "Predictions are kept of a prepared dataset alone"),
+        (["--against", "no"], "No model named or at 'no'"),
+        (["--against", "bright", "--detach"], "leave --detach out"),
+        (["--details"], "name the other one with --against"),
+    ],
 )
 def test_what_cannot_be_compared_is_one_line(capfd, run, archives, options, message):
     code, out, err = call(capfd, "evaluate", "bright", archives[0], *options)
