@@ -63,7 +63,7 @@ def bundle(model: ServedModel, name: str, parent: Path = ASSETS) -> Path:
     dataset = open_dataset(config)
     usage = dataset.table("test")["usage"].value_counts()
     test = ", ".join(f"{n:,} {which}" for which, n in usage.items())
-    if aside := _set_aside(dataset):
+    if aside := set_aside(dataset):
         test += f" images without a copy in train; official accuracy counts the source's other {aside:,}, too"
     else:
         test += " images"
@@ -113,7 +113,7 @@ def _round(file: Path, dataset: Dataset) -> str:
 def _scored(card: ModelCard, file: Path, dataset: Dataset) -> ModelCard:
     """The card with the scores of the shipped file, and its look at test counted."""
     sources = dict.fromkeys(EvaluationSplit, str(dataset.folder))
-    if _set_aside(dataset):
+    if set_aside(dataset):
         config = dataset.info.config
         sources[EvaluationSplit.TEST] = next(
             source["path"] for source in config["sources"] if source["name"] == config["primary"]
@@ -124,8 +124,8 @@ def _scored(card: ModelCard, file: Path, dataset: Dataset) -> ModelCard:
     return card.model_copy(update={"metrics": reports, "test_reveals": looks})
 
 
-def _set_aside(dataset: Dataset) -> int:
-    """How many test images decisions took out of it."""
+def set_aside(dataset: Dataset) -> int:
+    """How many test images decisions took out of a dataset."""
     return sum(change.n for change in dataset.info.removed if (change.step, change.split) == ("decided", "test"))
 
 

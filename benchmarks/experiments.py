@@ -18,6 +18,7 @@ from typing import Final
 import yaml
 from pydantic import BaseModel
 
+from benchmarks.bundle import set_aside
 from benchmarks.experiments_page import page
 from benchmarks.measure import RESULTS, commit, note
 from benchmarks.outcomes import Entry, Material, Outcome, find
@@ -101,12 +102,8 @@ def _data(log: Log, material: Material) -> dict[str, Data]:
         if entry.kind == "mean":
             with contextlib.suppress(FerError):  # not at hand, and then known from before
                 dataset = open_dataset(material.run(entry.of[0]).config)
-                removed = dataset.info.removed
-                found[dataset.name] = Data(
-                    counts=dataset.counts(),
-                    left_out=sum(step.n for step in removed if step.why == _COPY_IN_TEST),
-                    set_aside=sum(step.n for step in removed if (step.step, step.split) == ("decided", "test")),
-                )
+                left_out = sum(step.n for step in dataset.info.removed if step.why == _COPY_IN_TEST)
+                found[dataset.name] = Data(counts=dataset.counts(), left_out=left_out, set_aside=set_aside(dataset))
     return found
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import charts, drawings
 from dashboard.components import show_error, theme
 from fer_core.data.dataset import SPLITS, Dataset
+from fer_core.data.findings import Reason
 from fer_core.errors import FerError
 from fer_core.preprocessing import decode
 
@@ -33,7 +34,16 @@ def scores(dataset: Dataset) -> None:
             help=f"Test images with a copy in train: in {info.config['primary']} as published, and in this dataset; "
             f"n {test:,} test images.",
         )
-        st.metric("Conflicting labels", f"{info.audit.conflicting_groups:,} groups", border=True, height="stretch")
+        # Datasets of before there were findings know the pictures of each source alone.
+        found = {entry.reason: entry.findings for entry in info.findings}
+        conflicts = found.get(Reason.CONFLICT, 0) if found else info.audit.conflicting_groups
+        st.metric(
+            "Conflicting labels",
+            f"{conflicts:,} pictures",
+            border=True,
+            height="stretch",
+            help="Each counted once, in however many sources it is.",
+        )
 
 
 @st.fragment

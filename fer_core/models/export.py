@@ -100,7 +100,9 @@ def check_parity(
         reason = str(error).splitlines()[0][:200]
         raise ModelError(f"The exported model does not run ({reason}). Nothing was written.") from error
     for name, answer, wanted in zip(names, answers, expected, strict=True):
-        distance = np.abs(answer - wanted) / np.maximum(1, np.abs(wanted))
+        # Where values are large, so are the sums that the small ones among them come from, and their rounding.
+        size = np.sqrt(np.square(wanted).mean(axis=tuple(range(1, wanted.ndim)), keepdims=True))
+        distance = np.abs(answer - wanted) / np.maximum(np.maximum(1, size), np.abs(wanted))
         # Written so that NaN fails too.
         if not distance.max() <= TOLERANCE:
             raise ModelError(

@@ -286,19 +286,21 @@ def retouch(images: Pixels, config: AugmentationConfig, rng: np.random.Generator
         rng: Where they are drawn from.
     """
     n, height, width, _ = images.shape
-    changed = images.copy()
     if config.brightness or config.contrast:
         factors = rng.uniform(1 - config.contrast, 1 + config.contrast, (n,))
         brighter = 255 * rng.uniform(-config.brightness, config.brightness, (n,))
         offsets = brighter + (1 - factors) * images.reshape(n, -1).mean(axis=1)
+        lit = np.empty_like(images)
         for part in _parts(images):
-            changed[part] = _as_pixels(images[part] * _of_each(factors[part]) + _of_each(offsets[part]))
+            lit[part] = _as_pixels(images[part] * _of_each(factors[part]) + _of_each(offsets[part]))
+        images = lit
     if config.erase:
+        images = images.copy()
         erased = np.flatnonzero(rng.random(n) < config.erase)
         inside = _rectangles(len(erased), height, width, rng)
         noise = rng.integers(0, 256, (len(erased), *images.shape[1:]), np.uint8)
-        changed[erased] = np.where(inside[..., None], noise, changed[erased])
-    return changed
+        images[erased] = np.where(inside[..., None], noise, images[erased])
+    return images
 
 
 def _of_each(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -68,7 +68,7 @@ def test_from_archives_to_a_prediction(page, server, archives, tmp_path):
         expect(page.get_by_text(archive.name).first).to_be_visible()
     page.get_by_role("button", name="Prepare dataset").click()
     expect(page.get_by_text("adds no photograph")).to_be_visible(timeout=LONG)
-    expect(page.get_by_text("Clean")).to_be_visible()
+    expect(page.get_by_text("Clean").filter(visible=True).first).to_be_visible()
     expect(page.locator("img[alt*='|']").first).to_be_visible()  # pairs of copies from these archives
 
     open_page(page, server, "train", "Train")

@@ -36,6 +36,13 @@ def test_findings_are_listed_and_the_first_shows_its_images(dataset):
     assert "Nothing of this kind is left in the dataset." in text_of(app)
 
 
+def test_pictures_of_several_labels_are_counted_as_the_findings_count_them(dataset):
+    app = open_page("data", view="Findings", findings_reason="conflicting labels")
+    (told,) = [metric.value for metric in app.metric if metric.label == "Conflicting labels"]
+    (table,) = app.dataframe
+    assert told == f"{len(table.value)} pictures"
+
+
 def test_a_finding_is_decided_about_undone_and_made_into_a_dataset(dataset, monkeypatch):
     started = []
     monkeypatch.setattr("dashboard.prepare_form.supervisor.launch", lambda *words: started.append(words[1:]))

@@ -88,6 +88,8 @@ import contextlib, os, signal, sys
 from fer_core.cli import data_export
 from fer_core.cli.app import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
+
 def interrupt(phase, done, total):
     if phase == "Writing validation":
         print(*os.listdir(os.path.dirname(sys.argv[-1])))

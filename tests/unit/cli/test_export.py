@@ -93,7 +93,11 @@ def test_onnx_goes_into_the_run_with_its_size_on_the_card(run, capfd):
 
 
 @pytest.mark.parametrize(
-    ("storage", "limited", "share"), [("float16", "largest_difference", 0.55), ("int8", "mean_difference", 0.3)]
+    ("storage", "limited", "share"),
+    [
+        pytest.param("float16", "largest_difference", 0.55, marks=pytest.mark.slow),
+        ("int8", "mean_difference", 0.3),
+    ],
 )
 def test_fewer_bits_make_a_smaller_file_within_a_tolerance_of_their_own(run, capfd, storage, limited, share):
     code, out, err = call(capfd, "export", "a", "--storage", storage, "--json")

@@ -48,6 +48,7 @@ def dataset(workspace):
     return make_dataset(workspace.datasets / "squares", {"train": 7, "validation": 70, "test": 7})
 
 
+@pytest.mark.slow
 def test_an_old_file_becomes_a_model_that_is_evaluated_used_and_deleted(
     capfd, workspace, dataset, notebook_model, tmp_path
 ):

@@ -235,6 +235,7 @@ def test_a_face_says_by_time_what_it_shows(tmp_path, predictor, haar):
     assert set(table.loc[table["time"] > 2.3, "emotion"]) == {"sad"}
 
 
+@pytest.mark.slow
 def test_reading_ahead_changes_nothing(still, predictor, haar):
     expected = [read_faces(frame.image, predictor, haar) for frame in read_frames(still)]
     for result, faces in zip(read_video(still, predictor, haar), expected, strict=True):
@@ -437,6 +438,7 @@ def test_what_is_drawn_is_averaged_not_dropped():
     assert set(binned["emotion"]) == {"happy"}
 
 
+@pytest.mark.slow
 def test_ten_times_the_frames_take_no_more_memory(tmp_path):
     """Of a film of faces that come and go, most of them briefly."""
     host = known_face(40)

@@ -113,6 +113,7 @@ def test_an_interrupted_frozen_phase_goes_on_to_the_same_bits(workspace, tiny, w
             np.testing.assert_array_equal(a[key], b[key], err_msg=key)
 
 
+@pytest.mark.slow
 def test_a_frozen_phase_that_is_ended_with_its_best_epoch_leaves_a_model_and_no_files(workspace, tiny, weights):
     def finish(phase, done, total):
         if "epoch 2 of 3" in phase and done == 1:

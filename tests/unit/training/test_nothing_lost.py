@@ -220,6 +220,7 @@ def test_a_finished_run_without_checkpoints_is_not_trained_again_when_its_status
     assert job.status().message == Job(home.runs / "whole").status().message
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_checkpoint_before(workspace, dataset, monkeypatch, home, capsys):
     from fer_core.training import checkpoints
 
@@ -266,6 +267,7 @@ def test_keep_best_before_the_first_epoch_is_a_stop(workspace, dataset, monkeypa
     assert not Run(job).model
 
 
+@pytest.mark.slow
 def test_a_resumed_run_forgets_that_the_best_was_to_be_kept(home, stopped):
     (stopped.folder / "stop").write_text(StopWish.KEEP_BEST)  # killed before it could be done
     (stopped.folder / "status.json").write_text('{"state": "running"}')
@@ -344,6 +346,7 @@ def test_a_dataset_that_is_gone_is_told_when_the_run_goes_on(stopped, home, work
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_deleted_while_a_run_trains_is_told_when_it_is_needed(
     workspace, dataset, monkeypatch, capsys, home
 ):

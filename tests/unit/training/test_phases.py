@@ -57,7 +57,7 @@ def train(workspace, dataset, config, name="run"):
     [
         ("compact", [("adamw", 2e-3, 0.02, "all")]),
         pytest.param("resnet50v2", [("adam", 1e-3, 0, "head"), ("adam", 1e-4, 0, "top")], marks=pytest.mark.slow),
-        ("resnet50", [("adam", 5e-4, 0, "head"), ("adamw", 8e-5, None, "top")]),
+        pytest.param("resnet50", [("adam", 5e-4, 0, "head"), ("adamw", 8e-5, None, "top")], marks=pytest.mark.slow),
     ],
 )
 def test_each_phase_of_a_preset_trains_what_and_as_it_says(tiny, tmp_path, preset, phases):

@@ -113,6 +113,7 @@ def test_a_workspace_that_cannot_be_written_stops_nobody(workspace):
     remember(workspace, phase_speed(load_preset("compact")))
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_the_next_ones_time_follows_from(workspace, tiny, capfd):
     options = ["--set=phases.0.epochs=2", "--set=phases.0.batch_size=16", "--set=threads=2", "--name=first"]
     assert call(capfd, "train", "tiny", *options)[0] == 0
