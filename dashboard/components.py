@@ -216,9 +216,15 @@ def choose(label: str, options: list[str], key: str) -> str:
     if st.session_state.get(key, options[0]) not in options:
         st.session_state[key] = options[0]  # the browser goes on showing the old choice if it is only removed here
     chosen = st.selectbox(
-        label, options, key=key, bind="query-params", width=280, on_change=lambda: settle(key, st.session_state[key])
+        label, options, key=key, bind="query-params", width=280, on_change=_settle_chosen, args=(key,)
     )
     return chosen or options[0]
+
+
+def _settle_chosen(key: str) -> None:
+    """Keeps what was chosen, unless the page was left while its picker changed: its value is gone by then."""
+    if key in st.session_state:
+        settle(key, st.session_state[key])
 
 
 def settle(key: str, value: str) -> None:

@@ -81,7 +81,7 @@ def decide_about(dataset: Dataset, pictures: Sequence[Picture], key: str, becaus
 
 
 def _relabel(dataset: Dataset, pictures: Sequence[Picture], key: str, because: str) -> None:
-    if label := st.session_state[f"{key}-label"]:
+    if label := st.session_state.get(f"{key}-label"):
         _decide(dataset, pictures, Action.RELABEL, label, key, because)
         st.session_state[f"{key}-label"] = None
 

@@ -127,6 +127,8 @@ def encoded(dataset: Dataset, places: Sequence[Place]) -> list[bytes]:
 
 def _clicked(chart_key: str, first: int, n: int) -> None:
     """Remembers which picture to open. A second click on the same picture unselects it, and means the same."""
+    if chart_key not in st.session_state:  # the page was left meanwhile
+        return
     points = st.session_state[chart_key].selection.points
     last_key = f"{chart_key}-last"
     position = points[0]["customdata"] if points else st.session_state.get(last_key)
@@ -137,7 +139,7 @@ def _clicked(chart_key: str, first: int, n: int) -> None:
 
 
 def _typed(key: str) -> None:
-    number = st.session_state[key]
+    number = st.session_state.get(key)  # None also if the page was left meanwhile
     if number is not None:
         st.session_state["drawer"] = int(number) - 1
 

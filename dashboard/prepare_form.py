@@ -107,7 +107,7 @@ def _add_path() -> None:
 
 
 def _take_path() -> None:
-    text = st.session_state["prepare_path"].strip()
+    text = st.session_state.get("prepare_path", "").strip()
     if not text:
         return
     try:
