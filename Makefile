@@ -26,7 +26,7 @@ test-full: test .venv-jax/.ready
 # Measures, and fails for no time. FER_REAL_DATA names the folder with the two real archives.
 bench: $(VENV)/.dev
 	tests/ensure_chromium.sh
-	for name in prepare audit_growth copies arrays balance training features watching watched_training server evaluate_page runs_page inference video webcam; do $(BIN)/python -m benchmarks.$$name --json || exit 1; done
+	for name in prepare audit_growth copies arrays balance training features watching watched_training server evaluate_page runs_page inference tta video webcam; do $(BIN)/python -m benchmarks.$$name --json || exit 1; done
 	$(BIN)/python -m benchmarks.table
 
 lint: $(VENV)/.dev

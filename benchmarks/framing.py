@@ -41,8 +41,7 @@ def main() -> None:
 
     yunet, haar = load_detector("yunet"), load_detector("haar")
     with tempfile.TemporaryDirectory() as folder:
-        share = ("--val-fraction", "0.1")  # as the bundled model was made: what it has not learned is validated on
-        dataset = Dataset.open(inputs.leak_free_dataset(options.data, Path(folder), *share))
+        dataset = Dataset.open(inputs.leak_free_dataset(options.data, Path(folder), *inputs.AS_BUNDLED))
         random = np.random.default_rng(1)
         train, validation = dataset.split("train"), dataset.split("validation")
         chosen = random.permutation(len(train))[: options.pictures]

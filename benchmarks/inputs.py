@@ -20,6 +20,9 @@ DATASET_HELP: Final = (
     "Default: $FER_REAL_DATA; without it, faces are drawn."
 )
 
+AS_BUNDLED: Final = ("--val-fraction", "0.05")
+"""How the dataset of the bundled model was prepared: with another share, it is validated on what it has learned."""
+
 FER: Final = (sys.executable, "-m", "fer_core")
 """The command line, in the interpreter that runs the benchmark."""
 

@@ -36,8 +36,7 @@ def views(images: Pixels, tta: Tta) -> Iterator[Pixels]:
     images (Krizhevsky et al. 2012), 44 of 48 pixels wide as is usual on FER2013
     (github.com/WuJie1010/Facial-Expression-Recognition.Pytorch). The networks there read 44 pixels; a served model
     reads one size, so a crop is enlarged to it. That is a zoom of 1.09, which the presets train with, where a frame
-    around the crop would be something that the model never saw: of FER2013's PublicTest the bundled `fer2013-wide`
-    reads 68.8% as it is, 68.9% of enlarged crops, 68.3% with a mirrored margin and 65.2% with a black one.
+    around the crop would be something that the model never saw; ``benchmarks/tta.py`` compares the three.
 
     Args:
         images: uint8 ``[N, H, W, C]``.
