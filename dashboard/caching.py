@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dashboard.uploads import FileReadings
     from fer_core.data.decisions import Decision
     from fer_core.data.families import Family
+    from fer_core.data.quality import Quality
     from fer_core.doctor import Report
     from fer_core.evaluation.report import EvaluationReport
     from fer_core.training.catalog import Catalog
@@ -224,6 +225,18 @@ def _predictions(file: Path, stamp: float) -> tuple[pd.DataFrame, EvaluationRepo
 def predictions(file: Path) -> tuple[pd.DataFrame, EvaluationReport]:
     """Stored predictions and their scores. Shared: do not change them."""
     return _predictions(file, _stamp(file))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Measuring how the images look")
+def _quality(folder: Path, stamp: float, split: str) -> Quality:
+    from fer_core.data.quality import measure_images
+
+    return measure_images(_dataset(folder, stamp).split(split).images)
+
+
+def quality(opened: Dataset, split: str) -> Quality:
+    """How the images of a split look. Shared: do not change it."""
+    return _quality(opened.folder, _stamp(opened.folder / "dataset.json"), split)
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
