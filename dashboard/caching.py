@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fer_core.data.quality import Quality
     from fer_core.doctor import Report
     from fer_core.evaluation.report import EvaluationReport
+    from fer_core.evaluation.slices import Added
     from fer_core.training.catalog import Catalog
 
 
@@ -237,6 +238,14 @@ def _quality(folder: Path, stamp: float, split: str) -> Quality:
 def quality(opened: Dataset, split: str) -> Quality:
     """How the images of a split look. Shared: do not change it."""
     return _quality(opened.folder, _stamp(opened.folder / "dataset.json"), split)
+
+
+@st.cache_data(max_entries=2, scope="session", show_spinner=False)
+def slice_columns(data: bytes, name: str, paths: pd.Series[str], where: str) -> Added:
+    """The columns of a CSV that this visitor uploaded, matched to images; see ``slices.column_dimensions``."""
+    from fer_core.evaluation.slices import column_dimensions, read_columns
+
+    return column_dimensions(read_columns(data, name), name, paths.tolist(), where)
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)

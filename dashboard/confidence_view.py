@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard import charts, evaluation_charts
-from dashboard.components import job_command, page_link, theme
+from dashboard.components import page_link, theme
 from dashboard.evaluation import View
 from fer_core.evaluation.calibration import apply_temperature
 from fer_core.evaluation.confidence import answered_at, coverage_curve, reliability_bins
@@ -41,12 +41,10 @@ def _threshold(view: View, probabilities: Floats, labels: Ints) -> None:
     st.markdown(f"**{answered.said}**")
     figure = evaluation_charts.coverage(coverage_curve(probabilities, labels), answered, theme())
     st.plotly_chart(figure, config=charts.CONFIG, key="coverage", alt=answered.said)
-    st.caption(f"{view.split} · n {len(labels):,} · the surest answers are at the left, all of them at the right")
-    with st.container(horizontal=True):
+    st.caption(f"{view.split} · n {len(labels):,} · {answered.n:,} answered · the surest at the left")
+    with st.container(horizontal=True, vertical_alignment="center"):
         page_link("predict", f"Predict with {threshold:.2f}", model=view.model.name, threshold=f"{threshold:g}")
-        with st.popover("Copy as command", icon=":material/terminal:"):
-            command = ["predict", "PATH", "--model", view.model.name, "--threshold", f"{threshold:g}"]
-            st.code(job_command(command), language="bash", wrap_lines=True)
+        st.caption(f"or `predict PATH --threshold {threshold:g}`")
 
 
 def _reliability(view: View, probabilities: Floats, labels: Ints) -> None:
@@ -55,9 +53,9 @@ def _reliability(view: View, probabilities: Floats, labels: Ints) -> None:
     before = None
     if temperature != 1:
         before = reliability_bins(apply_temperature(probabilities, 1 / temperature), labels)
-    words = f"Says what it holds to within {100 * after.ece:.1f} points"
+    words = f"Stated probabilities are {100 * after.ece:.1f} points off on average (ECE)"
     if before is not None:
-        words += f"; before its temperature, {100 * before.ece:.1f}"
+        words += f"; without the temperature, {100 * before.ece:.1f}"
     st.markdown(f"**{words}.**")
     figure = evaluation_charts.reliability(after, before, theme())
     st.plotly_chart(figure, config=charts.CONFIG, key="reliability", alt=f"{words}.")

@@ -102,12 +102,12 @@ def slice_dots(slices: Sequence[Slice], overall: float, chosen: str, theme: str)
     values = [100 * each.accuracy for each in slices]
     ends = [(100 * each.ci95[0], 100 * each.ci95[1]) for each in slices]
     low, high = min(end for end, _ in ends), max(end for _, end in ends)
-    room = 0.06 * (high - low)
-    low, high = max(-1.0, low - room), min(101.0, high + room)
+    room = 0.08 * (high - low)
+    low, high = low - room, high + room
     figure = go.Figure()
     figure.add_vline(x=100 * overall, line={"color": QUIET[theme], "width": 1, "dash": "dot"})
     figure.add_scatter(
-        x=values, y=places, mode="markers+text", hoverinfo="skip",
+        x=values, y=places, mode="markers+text", hoverinfo="skip", cliponaxis=False,
         text=[f"{value:.1f} %" for value in values], textposition="top center", textfont={"color": INK[theme]},
         error_x={
             "type": "data", "symmetric": False, "color": QUIET[theme], "thickness": 1.6, "width": 0,

@@ -17,10 +17,8 @@ from fer_core.evaluation.slices import (
     FEW,
     Dimension,
     Slice,
-    column_dimensions,
     finding,
     image_dimensions,
-    read_columns,
     score,
     select,
 )
@@ -39,8 +37,11 @@ def slices(view: View) -> None:
     with place:
         names = list(dimensions)
         _settle("slice_by", names)
-        by = st.segmented_control(
-            "Slices by", names, format_func=plain, default=names[0], required=True, key="slice_by", bind="query-params"
+        by = (
+            st.segmented_control(
+                "Slices by", names, format_func=plain, required=True, key="slice_by", bind="query-params"
+            )
+            or names[0]
         )
     labels, predicted = (view.table[column].to_numpy(np.int64) for column in ("label", "predicted"))
     found = {each.name: each for each in score(dimensions[by], labels, predicted)}
@@ -63,8 +64,8 @@ def slices(view: View) -> None:
         )
         st.caption(
             f"{view.split} · n {view.report.n:,} · lines: 95 % intervals; dotted: all images · filled where a slice "
-            f"differs from the rest (Fisher's exact test, p under {ALPHA:g} after Holm's correction for "
-            f"{len(found)} slices), else within noise · few: under {FEW} images"
+            f"differs from the rest (Fisher's exact test, p under {ALPHA:g} after Holm's correction for the number of "
+            f"slices), else within noise · few: under {FEW} images"
         )
 
 
@@ -90,8 +91,8 @@ def _added(view: View, file: UploadedFile) -> list[Dimension]:
     """The dimensions of the CSV that a visitor uploaded, and what of it is not used."""
     with errors_shown():
         name = printable(file.name)
-        columns = read_columns(file.getvalue(), name)
-        added = column_dimensions(columns, name, view.table["path"].tolist(), f"{view.dataset.name}, {view.split}")
+        where = f"{view.dataset.name}, {view.split}"
+        added = caching.slice_columns(file.getvalue(), name, view.table["path"], where)
         told = [f"{name}: {len(added.matches.images):,} of {len(view.table):,} images.", *added.notes()]
         st.caption(plain(" ".join(told)))
         return added.dimensions
@@ -99,11 +100,9 @@ def _added(view: View, file: UploadedFile) -> list[Dimension]:
 
 
 def _settle(key: str, options: list[str]) -> None:
-    """The first option, unless what was chosen or linked to is still there."""
-    if st.session_state.get(key) not in options:
-        st.session_state.pop(key, None)
-        if st.query_params.get(key) not in options:
-            st.session_state[key] = options[0]
+    """Chooses the first option, unless what was chosen or linked to is still there."""
+    candidates = (st.session_state.get(key), st.query_params.get(key), options[0])
+    st.session_state[key] = next(option for option in candidates if option in options)
 
 
 def _clicked(key: str, names: list[str]) -> None:

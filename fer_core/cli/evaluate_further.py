@@ -157,7 +157,9 @@ def _confidence_words(found: Confidence) -> str:
     before = ""
     if found.temperature != 1:
         before = f" Without its temperature of {found.temperature:.3f}: {found.ece_uncalibrated:.3f}."
-    return f"{found.answered.said}\nCalibration error {found.ece:.3f}.{before}"
+    answered = found.answered
+    told = f"Called uncertain below {answered.threshold:g}: {answered.said} ({answered.n:,} images are answered)"
+    return f"{told}\nCalibration error {found.ece:.3f}.{before}"
 
 
 def _fields(each: Slice) -> dict[str, Any]:

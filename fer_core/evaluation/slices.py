@@ -98,8 +98,10 @@ class Slice:
 
     @property
     def said(self) -> str:
-        """Accuracy, half its interval and the number of images."""
-        return f"{100 * self.accuracy:.1f} % ± {50 * (self.ci95[1] - self.ci95[0]):.1f} of {self.n:,}"
+        """Accuracy, half its interval (of few images, where it is lopsided, both ends) and how many there are."""
+        low, high = self.ci95
+        around = f"(95 % interval {100 * low:.0f} to {100 * high:.0f})" if self.few else f"± {50 * (high - low):.1f}"
+        return f"{100 * self.accuracy:.1f} % {around} of {self.n:,}"
 
     @property
     def against_rest(self) -> str:
