@@ -53,7 +53,7 @@ def _reliability(view: View, probabilities: Floats, labels: Ints) -> None:
     before = None
     if temperature != 1:
         before = reliability_bins(apply_temperature(probabilities, 1 / temperature), labels)
-    words = f"Stated probabilities are {100 * after.ece:.1f} points off on average (ECE)"
+    words = f"Stated probabilities are {100 * after.ece:.1f} points off (ECE)"
     if before is not None:
         words += f"; without the temperature, {100 * before.ece:.1f}"
     st.markdown(f"**{words}.**")

@@ -165,15 +165,15 @@ def evaluate(
     other = find_other(against, source, split, space) if against else None
     served, material, report, table = score(model, source, split, keep, tta)
     compared = other.pair(table) if other else None
-    told = further.find(material, table) if further else None
     if as_json:
+        told = further.find(material, table) if further else None
         print_json(document(served.name, material, report, compared, told, details=details))
         return
     print_report(served.name, material, report)
     if compared:
         compared.show(f"{served.name}{_tta_words(tta)}", details=details)
-    if told:
-        told.show()
+    if further:
+        further.find(material, table).show()
 
 
 def is_results(model: str) -> bool:

@@ -85,8 +85,8 @@ def run(
     other = find_other(against, asked.source, asked.split, space) if against else None
     found = _score(asked, space)
     compared = other.pair(found.table) if other else None
-    told = further.find(found.material, found.table) if further else None
     if as_json:
+        told = further.find(found.material, found.table) if further else None
         matched = {
             "read_as": found.results.read_as,
             "files_without_image": [*found.matches.unknown, *found.matches.unclear],
@@ -98,8 +98,8 @@ def run(
     print_report(found.name, found.material, found.report)
     if compared:
         compared.show(found.name, details=details)
-    if told:
-        told.show()
+    if further:
+        further.find(found.material, found.table).show()
     typer.echo(f"\n{found.finding}")
 
 
