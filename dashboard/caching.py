@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from dashboard.uploads import FileReadings
     from fer_core.data.decisions import Decision
     from fer_core.data.families import Family
+    from fer_core.data.quality import Quality
     from fer_core.doctor import Report
     from fer_core.evaluation.report import EvaluationReport
+    from fer_core.evaluation.slices import Added
     from fer_core.training.catalog import Catalog
 
 
@@ -224,6 +226,26 @@ def _predictions(file: Path, stamp: float) -> tuple[pd.DataFrame, EvaluationRepo
 def predictions(file: Path) -> tuple[pd.DataFrame, EvaluationReport]:
     """Stored predictions and their scores. Shared: do not change them."""
     return _predictions(file, _stamp(file))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Measuring how the images look")
+def _quality(folder: Path, stamp: float, split: str) -> Quality:
+    from fer_core.data.quality import measure_images
+
+    return measure_images(_dataset(folder, stamp).split(split).images)
+
+
+def quality(opened: Dataset, split: str) -> Quality:
+    """How the images of a split look. Shared: do not change it."""
+    return _quality(opened.folder, _stamp(opened.folder / "dataset.json"), split)
+
+
+@st.cache_data(max_entries=2, scope="session", show_spinner=False)
+def slice_columns(data: bytes, name: str, paths: pd.Series[str], where: str) -> Added:
+    """The columns of a CSV that this visitor uploaded, matched to images; see ``slices.column_dimensions``."""
+    from fer_core.evaluation.slices import column_dimensions, read_columns
+
+    return column_dimensions(read_columns(data, name), name, paths.tolist(), where)
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)

@@ -70,5 +70,6 @@ def choose_threshold() -> float:
         0.05,
         help="A face whose highest probability is lower is marked uncertain.",
         key="threshold",
+        bind="query-params",
         persist_state="session",
     )

@@ -16,6 +16,7 @@ from dashboard.components import (
     newest_job,
     page_link,
 )
+from dashboard.confidence_view import confidence
 from dashboard.evaluation import (
     View,
     classes,
@@ -26,6 +27,7 @@ from dashboard.evaluation import (
     scores,
 )
 from dashboard.model_upload import add_model, choose_added
+from dashboard.slices_view import slices
 from fer_core.data.dataset import Dataset
 from fer_core.evaluation.predictions import predictions_file
 from fer_core.evaluation.reveals import reveals
@@ -35,7 +37,7 @@ from fer_core.jobs.state import JobState
 from fer_core.workspace import Workspace
 
 SPLITS = ("validation", "test")
-VIEWS = ("Matrix", "Classes")
+VIEWS = ("Matrix", "Classes", "Confidence", "Slices")
 
 space = Workspace.default()
 
@@ -97,6 +99,10 @@ def show(view: View) -> None:
     )
     if chosen == "Classes":
         classes(view)
+    elif chosen == "Confidence":
+        confidence(view)
+    elif chosen == "Slices":
+        slices(view)
     else:
         matrix_and_faces(view)
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from fer_core.cli.evaluate_further import Told
     from fer_core.data.dataset import Dataset, Split
     from fer_core.evaluation.compare import PairedAnswers
-    from fer_core.evaluation.predictions import Origin
     from fer_core.evaluation.report import EvaluationReport
     from fer_core.inference.predictor import Predictor
     from fer_core.inference.served import ServedModel
@@ -103,6 +103,24 @@ def evaluate(
     details: Annotated[
         bool, typer.Option("--details", help="With --against: also the images that only one of the two reads right.")
     ] = False,
+    uncertain_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="P",
+            help="Also: how many images are left, and how right the model is on them, where a lower top probability "
+            "counts as uncertain (`predict --threshold`); and its calibration error without its temperature.",
+        ),
+    ] = None,
+    slice_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE.csv",
+            help="Also: accuracy of parts of the images against the rest, by brightness, contrast, blur, source, flags "
+            "or all of these; or by the columns of a CSV with a column `file`. Can be given several times.",
+        ),
+    ] = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -121,15 +139,22 @@ def evaluate(
     space = Workspace.default()
     if details and not against:
         raise FerError("--details tells where two models differ: name the other one with --against.")
-    if detach and against:
-        raise FerError("What --against finds is printed and not kept: leave --detach out.")
+    further = None
+    if uncertain_below is not None or slice_by:
+        from fer_core.cli.evaluate_further import Further
+
+        further = Further.asked(uncertain_below, slice_by or [])
+    if detach and (against or further):
+        raise FerError(
+            "What --against, --uncertain-below and --slice-by find is printed and not kept: leave --detach out."
+        )
     if is_results(model):
         from fer_core.cli import evaluate_results
 
         if keep or tta:
             raise FerError(f"{model} holds answers, not a model that could be asked: leave --keep and --tta out.")
         asked = evaluate_results.Asked(model, source, split, labels, trained_on)
-        evaluate_results.run(asked, against, details=details, detach=detach, as_json=as_json)
+        evaluate_results.run(asked, against, further, details=details, detach=detach, as_json=as_json)
         return
     if labels or trained_on:
         raise FerError("--labels and --trained-on are for a CSV of results: a model says itself what it answers.")
@@ -138,14 +163,17 @@ def evaluate(
         start_detached(space, KIND, plan.job, plan.arguments, as_json)
         return
     other = find_other(against, source, split, space) if against else None
-    served, material, report = score(model, source, split, keep, tta)
-    compared = other.pair(_answers(served, material, tta, space)) if other else None
+    served, material, report, table = score(model, source, split, keep, tta)
+    compared = other.pair(table) if other else None
     if as_json:
-        print_json(document(served.name, material, report, compared, details=details))
+        told = further.find(material, table) if further else None
+        print_json(document(served.name, material, report, compared, told, details=details))
         return
     print_report(served.name, material, report)
     if compared:
         compared.show(f"{served.name}{_tta_words(tta)}", details=details)
+    if further:
+        further.find(material, table).show()
 
 
 def is_results(model: str) -> bool:
@@ -183,13 +211,19 @@ class Other:
 
 
 def document(
-    name: str, material: Material, report: EvaluationReport, compared: Compared | None, *, details: bool
+    name: str,
+    material: Material,
+    report: EvaluationReport,
+    compared: Compared | None,
+    told: Told | None,
+    *,
+    details: bool,
 ) -> dict[str, Any]:
-    """What ``--json`` prints; ``against`` only where something was compared with."""
+    """What ``--json`` prints; ``against``, ``confidence`` and ``slices`` only where they were asked for."""
     found = {"model": name, "data": material.name, "split": material.split_name, **report.document()}
     if compared:
         found["against"] = {"model": compared.name, **pairs.document(compared.answers, details=details)}
-    return found
+    return found | (told.document() if told else {})
 
 
 def find_other(model: str, source: str, split: EvaluationSplit | None, space: Workspace) -> Other:
@@ -207,15 +241,6 @@ def find_other(model: str, source: str, split: EvaluationSplit | None, space: Wo
             f"python -m fer_core evaluate {plan.served.name} {plan.dataset.name} --split {plan.split.value}"
         )
     return Other(plan.served.name, read_predictions(file))
-
-
-def _answers(served: ServedModel, material: Material, tta: Tta | None, space: Workspace) -> pd.DataFrame:
-    """The predictions that were just made."""
-    from fer_core.evaluation.predictions import predictions_file, read_predictions
-
-    assert material.dataset is not None  # `find_other` refuses anything else
-    folder = served.results(space.evaluations, material.dataset.info.fingerprint)
-    return read_predictions(predictions_file(folder, material.split_name, tta))
 
 
 @dataclass(frozen=True)
@@ -276,7 +301,7 @@ def score(
     split: EvaluationSplit | None = None,
     keep: str | None = None,
     tta: Tta | None = None,
-) -> tuple[ServedModel, Material, EvaluationReport]:
+) -> tuple[ServedModel, Material, EvaluationReport, pd.DataFrame]:
     """Scores a model as a job, with a progress bar, and keeps what it says of a dataset.
 
     Args:
@@ -286,11 +311,14 @@ def score(
         keep: Name of a new dataset that a source is kept as.
         tta: Test-time augmentation, if any.
 
+    Returns:
+        The model, the images, the report, and the table of predictions that it was made of.
+
     Raises:
         FerError: The model or the pictures cannot be read, or there is such a dataset already.
     """
     from fer_core.evaluation.leaks import seen_in_training
-    from fer_core.evaluation.predictions import Origin
+    from fer_core.evaluation.predictions import Origin, predictions_table
     from fer_core.evaluation.report import evaluate_predictions
     from fer_core.inference.predictor import Predictor
 
@@ -315,10 +343,17 @@ def score(
         )
         labels = material.split.labels
         report = evaluate_predictions(probabilities, labels, seen.mask, origin.note, origin.temperature, tta)
-        _keep(space, served, material, report, probabilities, seen.mask, origin)
+        table = predictions_table(
+            paths=material.split.table["path"].tolist(),
+            labels=labels,
+            probabilities=probabilities,
+            seen=seen.mask,
+            origin=origin,
+        )
+        _keep(space, served, material, report, table)
         told = f"{plan.split.value}{_tta_words(tta)}: {with_interval(report.accuracy, report.ci95)}"
         worker.say(f"{served.name} on {material.name}, {told}.")
-    return served, material, report
+    return served, material, report, table
 
 
 def _kept(source: str, folder: Path, shape: tuple[int, int, int], progress: Progress) -> Dataset:
@@ -416,25 +451,10 @@ def _reveal(space: Workspace, name: str, material: Material) -> int:
 
 
 def _keep(
-    space: Workspace,
-    served: ServedModel,
-    material: Material,
-    report: EvaluationReport,
-    probabilities: NDArray[np.float32],
-    seen: NDArray[np.bool_] | None,
-    origin: Origin,
+    space: Workspace, served: ServedModel, material: Material, report: EvaluationReport, table: pd.DataFrame
 ) -> None:
     """Keeps the predictions on a dataset: in the run that was made for it, else among the evaluations."""
-    from fer_core.evaluation.predictions import predictions_table
-
     folder = served.results(space.evaluations, material.dataset.info.fingerprint) if material.dataset else None
-    table = predictions_table(
-        paths=material.split.table["path"].tolist(),
-        labels=material.split.labels,
-        probabilities=probabilities,
-        seen=seen,
-        origin=origin,
-    )
     reveals = keep(space, folder, served.name, material, table)
     if folder is not None and folder == served.run and reveals is not None:
         _keep_reveal(folder, served, material.split_name, report, reveals)

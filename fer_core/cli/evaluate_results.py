@@ -22,13 +22,13 @@ from fer_core.cli.evaluate import (
     read_material,
     with_interval,
 )
-from fer_core.errors import FerError
 from fer_core.jobs.worker import work
 from fer_core.workspace import Workspace, expand, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fer_core.cli.evaluate_further import Further
     from fer_core.data.dataset import Dataset
     from fer_core.evaluation.matching import Matches
     from fer_core.evaluation.report import EvaluationReport
@@ -62,12 +62,15 @@ class _Scored:
     finding: str
 
 
-def run(asked: Asked, against: str | None, *, details: bool, detach: bool, as_json: bool) -> None:
+def run(
+    asked: Asked, against: str | None, further: Further | None, *, details: bool, detach: bool, as_json: bool
+) -> None:
     """Scores results, or starts the job that does, and prints what was found.
 
     Args:
         asked: What on what.
         against: A model whose kept predictions they are compared with.
+        further: What else to tell.
         details: Whether to tell the images that only one of the two reads right.
         detach: Whether to return at once.
         as_json: Whether to print one JSON document.
@@ -83,17 +86,20 @@ def run(asked: Asked, against: str | None, *, details: bool, detach: bool, as_js
     found = _score(asked, space)
     compared = other.pair(found.table) if other else None
     if as_json:
+        told = further.find(found.material, found.table) if further else None
         matched = {
             "read_as": found.results.read_as,
             "files_without_image": [*found.matches.unknown, *found.matches.unclear],
             "images_without_result": len(found.material.split) - found.report.n,
         }
-        said = document(found.name, found.material, found.report, compared, details=details)
+        said = document(found.name, found.material, found.report, compared, told, details=details)
         print_json({**said, "results": matched, "finding": found.finding})
         return
     print_report(found.name, found.material, found.report)
     if compared:
         compared.show(found.name, details=details)
+    if further:
+        further.find(found.material, found.table).show()
     typer.echo(f"\n{found.finding}")
 
 
@@ -153,13 +159,11 @@ def _tell(file: Path, results: Results, material: Material, matches: Matches) ->
     Raises:
         FerError: No result is of an image.
     """
-    images, lost = material.split.table["path"].tolist(), [*matches.unknown, *matches.unclear]
+    from fer_core.evaluation.matching import check_some
+
+    images = material.split.table["path"].tolist()
     where = f"{material.name}, {material.split_name}"
-    if not len(matches.files):
-        raise FerError(
-            f"{file}: none of its {len(lost):,} files can be matched to an image of {where}: "
-            f"{_some(lost[:1])} is there, {_some(images[:1])} here. Write the files as they are named here."
-        )
+    check_some(matches, str(file), images, where)
     if matches.unknown:
         note(f"Files that are no image of {where}: {len(matches.unknown):,} ({_some(matches.unknown)}).")
     if matches.unclear:

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.preprocessing import Pixels
+from fer_core.data.decode import VIEW
+from fer_core.preprocessing import Pixels, to_native
 
 FLAT_CONTRAST: Final = 8.0
 DARK_BRIGHTNESS: Final = 40.0
@@ -49,6 +50,18 @@ class Quality:
             "bright": ~flat & (self.brightness > BRIGHT_BRIGHTNESS),
             "blurry": ~flat & (self.sharpness < BLURRY_SHARPNESS),
         }
+
+
+def measure_images(images: Pixels) -> Quality:
+    """Measures pictures as a dataset stores them.
+
+    Args:
+        images: uint8 ``[N, H, W, C]``, gray or RGB.
+    """
+    view = np.empty((len(images), VIEW, VIEW), np.uint8)
+    for place, image in enumerate(images):
+        view[place] = to_native(image, (VIEW, VIEW), 1)[:, :, 0]
+    return measure(view)
 
 
 def measure(view: Pixels) -> Quality:

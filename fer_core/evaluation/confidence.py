@@ -112,6 +112,17 @@ class Answered:
     accuracy: float | None
     ci95: Interval | None
 
+    @property
+    def said(self) -> str:
+        """The price in words."""
+        if self.accuracy is None or self.ci95 is None:
+            return "No image is answered: all are uncertain."
+        low, high = self.ci95
+        right = f"{100 * self.accuracy:.1f} % ± {50 * (high - low):.1f} right on"
+        if self.coverage == 1:
+            return f"{right} all images; none is uncertain."
+        return f"{right} {100 * self.coverage:.1f} % of images; {100 * (1 - self.coverage):.1f} % uncertain."
+
 
 def answered_at(probabilities: Floats, labels: Ints, threshold: float) -> Answered:
     """What is left, and how right it is, where answers below a threshold count as uncertain.

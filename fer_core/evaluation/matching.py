@@ -72,6 +72,27 @@ def match(files: Sequence[str], paths: Sequence[str]) -> Matches:
     return Matches(matched[:, 1], matched[:, 0], unknown, unclear)
 
 
+def check_some(matches: Matches, name: str, paths: Sequence[str], where: str) -> None:
+    """Refuses files none of which means an image.
+
+    Args:
+        matches: What was found.
+        name: Where the files are written down.
+        paths: Of the images.
+        where: What these are.
+
+    Raises:
+        FerError: There is no match; the message shows one of each.
+    """
+    if len(matches.files):
+        return
+    lost = [*matches.unknown, *matches.unclear]
+    raise FerError(
+        f"{name}: none of its {len(lost):,} files can be matched to an image of {where}: "
+        f"{printable(lost[0])} is there, {printable(paths[0])} here. Write the files as they are named here."
+    )
+
+
 _Parts = tuple[str, ...]
 
 

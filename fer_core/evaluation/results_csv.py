@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,30 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core import limits
 from fer_core.emotions import EMOTIONS, parse_emotion
-from fer_core.errors import FerError, from_os_error
-from fer_core.spreadsheet import unguarded
+from fer_core.errors import FerError
+from fer_core.evaluation.csv_rows import by_file, file_columns, read_bytes, rows_of
 from fer_core.workspace import printable
 
-FILE_TITLES: Final = (
-    "file",
-    "filename",
-    "file_name",
-    "filepath",
-    "file_path",
-    "path",
-    "image",
-    "image_path",
-    "img",
-    "name",
-)
-"""What the column of the files may be called, in any case; where no other is left, it may be called anything."""
-
-_MAX_BYTES: Final = 128 * 2**20
 _PREFIX: Final = re.compile(r"(p|prob|probability|score|logit)[_ .-]")
 _EIGHTH: Final = "contempt"  # of FER+ and AffectNet
-_DELIMITERS: Final = (",", ";", "\t")
 
 
 @dataclass(frozen=True)
@@ -71,57 +52,22 @@ def read_results(file: Path, order: Sequence[str] | None = None) -> Results:
         FerError: It cannot be read, the order of the classes is not known, a class is missing or there twice, a file
             is there twice, or a cell is no number.
     """
-    rows = _rows(file)
+    rows = rows_of(read_bytes(file), str(file), f"a column `file` and one for each of {', '.join(EMOTIONS)}")
     first = [cell.strip() for cell in rows[0][1]]
     classes = [_class_of(title) for title in first]
-    files = [at for at, title in enumerate(first) if title.lower() in FILE_TITLES]
+    files = file_columns(first)
     titled = bool(files) or any(classes) or sum(map(_is_number, first)) < len(EMOTIONS)
     columns = _titled_columns(file, first, classes) if order is None else _ordered(file, first, classes, files, order)
     if not files:
         files = [at for at in range(len(first)) if at not in columns]
     if len(files) != 1:
         raise FerError(f"{file}: call the column of the files `file`, and no other so; found {_listed(first)}.")
-    names: dict[str, int] = {}
-    values = []
-    for number, row in rows[titled:]:
-        if len(row) != len(first):
-            raise FerError(f"{file}: line {number} has {len(row)} columns, expected {len(first)} as in the first line.")
-        name = unguarded(row[files[0]].strip())
-        if not name:
-            raise FerError(f"{file}: line {number} names no file.")
-        if name in names:
-            raise FerError(f"{file}: lines {names[name]} and {number} are both of {printable(name)}; keep one of them.")
-        names[name] = number
-        values.append([_number(file, number, row[at]) for at in columns])
+    found = by_file(rows[titled:], str(file), files[0], len(first))
+    values = [[_number(file, number, row[at]) for at in columns] for number, row in found.values()]
     if not values:
         raise FerError(f"{file}: no results below its first line.")
-    probabilities, read_as = _probabilities(file, np.array(values), list(names))
-    return Results(list(names), probabilities.astype(np.float32), read_as)
-
-
-def _rows(file: Path) -> list[tuple[int, list[str]]]:
-    """The rows that are not empty, with the number of the line on which each ends; at least one."""
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise from_os_error(error, file) from error
-    if len(data) > _MAX_BYTES:
-        raise FerError(f"{file}: larger than {_MAX_BYTES // 2**20} MB; make several files of it.")
-    try:
-        text = data.decode("utf-8-sig")
-        line = text.partition("\n")[0]
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=line.count))
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise FerError(f"{file}: not a readable CSV in UTF-8. Save it again.") from error
-    if not rows:
-        raise FerError(
-            f"{file}: the file is empty. Expected a column `file` and one for each of {', '.join(EMOTIONS)}."
-        )
-    if len(rows) > limits.ENTRIES:
-        raise FerError(f"{file}: more than {limits.ENTRIES:,} rows; make several files of it.")
-    return rows
+    probabilities, read_as = _probabilities(file, np.array(values), list(found))
+    return Results(list(found), probabilities.astype(np.float32), read_as)
 
 
 def _class_of(title: str) -> str | None:

@@ -31,7 +31,7 @@ def facts(card: ModelCard) -> dict[str, str]:
     return {
         **rows,
         "Chosen by": f"accuracy on the {card.selection_set} split",
-        "Temperature": f"{card.temperature:.3f}",
+        "Temperature": f"{card.temperature:.3f}, fitted on the {card.selection_set} split; inside the model file",
         "Test split": looked,
     }
 

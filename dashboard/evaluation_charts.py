@@ -1,0 +1,174 @@
+"""Confidence and slices of an evaluation -> plotly figures. No Streamlit here; the theme is an argument."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.charts import ACCENT, BORDER, QUIET
+from dashboard.drawings import INK
+from fer_core.evaluation.confidence import Answered, CoverageCurve, ReliabilityBins
+from fer_core.evaluation.slices import Slice
+
+_HEIGHT: Final = 320
+_MOST_POINTS: Final = 400  # of the coverage curve: more cannot be told apart
+_ROW: Final = 46  # pixels of a slice
+_LONGEST_NAME: Final = 24  # characters beside the chart; the whole name is under the pointer
+
+
+def reliability(after: ReliabilityBins, before: ReliabilityBins | None, theme: str) -> go.Figure:
+    """How often answers of each stated probability are right; on the diagonal, they keep what they say.
+
+    Args:
+        after: As the model is served. A point is the larger, the more images it stands for.
+        before: The same without its temperature, if it has one.
+        theme: "light" or "dark".
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 100], y=[0, 100], mode="lines", hoverinfo="skip", line={"color": QUIET[theme], "width": 1, "dash": "dot"}
+    )
+    lines: list[tuple[str, ReliabilityBins, dict[str, Any], dict[str, Any]]] = []
+    if before is not None:
+        hollow = {"color": "rgba(0,0,0,0)", "line": {"color": QUIET[theme], "width": 1.5}}
+        lines.append(("before", before, {"color": QUIET[theme], "width": 1.5, "dash": "dash"}, hollow))
+    lines.append(("as served", after, {"color": ACCENT[theme], "width": 2.4}, {"color": ACCENT[theme]}))
+    for name, bins, line, marker in lines:
+        filled = bins.counts > 0
+        counts = bins.counts[filled]
+        figure.add_scatter(
+            x=100 * bins.confidence[filled], y=100 * bins.accuracy[filled], name=name, mode="lines+markers", line=line,
+            marker={**marker, "size": 5 + 11 * np.sqrt(counts / counts.max()), "opacity": 1}, customdata=counts,
+            hovertemplate=f"{name}: says %{{x:.0f}} %, right in %{{y:.0f}} % of %{{customdata:,}}<extra></extra>",
+        )  # fmt: skip
+    _percent_axes(figure, theme, "Stated probability %", "Right %")
+    figure.update_xaxes(range=[0, 102])
+    figure.update_yaxes(range=[0, 102])
+    return _bare(figure, _HEIGHT)
+
+
+def coverage(curve: CoverageCurve, answered: Answered, theme: str) -> go.Figure:
+    """Accuracy of the images that are answered, by their share; the chosen threshold is a point on it.
+
+    Args:
+        curve: At least one point.
+        answered: What the threshold brings.
+        theme: "light" or "dark".
+    """
+    at = np.unique(np.linspace(0, len(curve.coverage) - 1, _MOST_POINTS).astype(int))
+    # A handful of the surest answers say nothing of accuracy: the line begins where there is one in a hundred.
+    at = at[(curve.coverage[at] >= 0.01) | (at == len(curve.coverage) - 1)]
+    accuracy = 100 * curve.accuracy[at]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=100 * curve.coverage[at], y=accuracy, mode="lines", line={"color": ACCENT[theme], "width": 2.4},
+        customdata=curve.threshold[at],
+        hovertemplate="uncertain below %{customdata:.2f}: %{y:.1f} % right on %{x:.0f} %<extra></extra>",
+    )  # fmt: skip
+    low = float(accuracy.min())
+    if answered.accuracy is not None and answered.ci95 is not None:
+        value, (bottom, top) = 100 * answered.accuracy, (100 * end for end in answered.ci95)
+        figure.add_scatter(
+            x=[100 * answered.coverage], y=[value], mode="markers", hoverinfo="skip",
+            error_y={
+                "type": "data", "symmetric": False, "array": [top - value], "arrayminus": [value - bottom],
+                "color": INK[theme], "thickness": 1.2, "width": 4,
+            },
+            marker={"size": 12, "color": ACCENT[theme], "line": {"color": INK[theme], "width": 1.5}},
+        )  # fmt: skip
+        low = min(low, bottom)
+    _percent_axes(figure, theme, "Answered, % of the images", "Right, % of the answered")
+    figure.update_xaxes(range=[0, 102])
+    figure.update_yaxes(range=[max(0, low - 4), 102])
+    return _bare(figure, _HEIGHT)
+
+
+def slice_dots(slices: Sequence[Slice], overall: float, chosen: str, theme: str) -> go.Figure:
+    """A row for each slice: its accuracy as a dot with its 95% interval, solid where it differs from the rest.
+
+    An invisible square over every row can be clicked; its ``customdata`` is the place of the slice.
+
+    Args:
+        slices: From top to bottom, at least one.
+        overall: Accuracy of all images, a vertical line.
+        chosen: Name of the slice that is framed.
+        theme: "light" or "dark".
+    """
+    places = list(range(len(slices)))
+    values = [100 * each.accuracy for each in slices]
+    ends = [(100 * each.ci95[0], 100 * each.ci95[1]) for each in slices]
+    low, high = min(end for end, _ in ends), max(end for _, end in ends)
+    room = 0.08 * (high - low)
+    low, high = low - room, high + room
+    figure = go.Figure()
+    figure.add_vline(x=100 * overall, line={"color": QUIET[theme], "width": 1, "dash": "dot"})
+    figure.add_scatter(
+        x=values, y=places, mode="markers+text", hoverinfo="skip", cliponaxis=False,
+        text=[f"{value:.1f} %" for value in values], textposition="top center", textfont={"color": INK[theme]},
+        error_x={
+            "type": "data", "symmetric": False, "color": QUIET[theme], "thickness": 1.6, "width": 0,
+            "array": [end - value for value, (_, end) in zip(values, ends, strict=True)],
+            "arrayminus": [value - start for value, (start, _) in zip(values, ends, strict=True)],
+        },
+        marker={
+            "size": 11, "color": [BORDER[theme] if each.noise else ACCENT[theme] for each in slices],
+            "line": {"color": [QUIET[theme] if each.noise else ACCENT[theme] for each in slices], "width": 1.6},
+        },
+    )  # fmt: skip
+    # Several squares to a row, so that a click anywhere on it counts.
+    steps = np.linspace(low, high, 25)
+    figure.add_scatter(
+        x=np.tile(steps, len(slices)), y=np.repeat(places, len(steps)), mode="markers",
+        marker={"symbol": "square", "size": 34, "opacity": 0},
+        selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
+        customdata=np.repeat(places, len(steps)).tolist(),
+        hovertext=np.repeat([_under_pointer(each) for each in slices], len(steps)).tolist(),
+        hovertemplate="%{hovertext}<extra></extra>",
+    )  # fmt: skip
+    for place, each in enumerate(slices):
+        if each.name == chosen:
+            figure.add_shape(
+                type="rect", xref="paper", x0=0, x1=1, y0=place - 0.46, y1=place + 0.46, layer="below",
+                line={"width": 0}, fillcolor=BORDER[theme], opacity=0.45,
+            )  # fmt: skip
+    names = [f"{html.escape(_short(each.name))}<br>n {each.n:,}{' · few' if each.few else ''}" for each in slices]
+    _percent_axes(figure, theme, "Right %", "")
+    figure.update_xaxes(range=[low, high], showgrid=False)
+    figure.update_yaxes(
+        tickvals=places, ticktext=names, range=[len(slices) - 0.5, -0.5], showgrid=False, ticksuffix="  ",
+        tickfont={"size": 12},
+    )  # fmt: skip
+    figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")
+    return _bare(figure, 60 + _ROW * len(slices))
+
+
+def _short(name: str) -> str:
+    """A name that fits beside the chart: without the span in brackets, which stands under the pointer."""
+    name = name.partition(" (")[0]
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _under_pointer(each: Slice) -> str:
+    return f"{html.escape(each.name)}<br>{each.said}<br>{each.against_rest}"
+
+
+def _percent_axes(figure: go.Figure, theme: str, x: str, y: str) -> None:
+    figure.update_xaxes(title={"text": x, "font": {"size": 12}}, fixedrange=True, zeroline=False, showgrid=False)
+    figure.update_yaxes(
+        title={"text": y, "font": {"size": 12}}, fixedrange=True, zeroline=False, gridcolor=BORDER[theme], nticks=6
+    )
+
+
+def _bare(figure: go.Figure, height: int) -> go.Figure:
+    return figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        showlegend=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        dragmode=False,
+    )
