@@ -91,7 +91,7 @@ def test_a_map_is_of_what_the_model_learned(workspace, bundled, drawn, tmp_path,
         pairs = [(where(bundled, a, e), where(other, b, e)) for a, b, e in zip(drawn, faces, said, strict=True)]
         return np.mean(np.nan_to_num([spearmanr(one, two, axis=None).statistic for one, two in pairs]))
 
-    assert likeness(bundled, drawn + 6) > 0.9  # a little brighter
+    assert likeness(bundled, np.minimum(drawn, 249) + 6) > 0.9  # a little brighter
     assert likeness(random, drawn) < 0.4
 
 
