@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard import caching, charts, drawings
 from dashboard.components import errors_shown, page_link, plain, theme
 from dashboard.decisions import decide_about
+from dashboard.explanation import explanation
 from fer_core.data.copies import compare
 from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.decisions import Picture
@@ -20,6 +21,8 @@ from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, seen_of
 from fer_core.preprocessing import Pixels, decode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
@@ -150,6 +153,7 @@ def open_if_asked(
     predictions: pd.DataFrame | None = None,
     link: tuple[str, Mapping[str, str]] | None = None,
     *,
+    model: Path | None = None,
     decides: bool = True,
 ) -> None:
     """Opens the drawer once if a picture was clicked, typed or linked to; the next rerun leaves it closed.
@@ -159,6 +163,7 @@ def open_if_asked(
         places: Where in it, in the order of "previous" and "next".
         predictions: What a model says of every row of the split, where they are all of one.
         link: Page and query of a link with the same choices.
+        model: The file of the model that said it, which can then be asked where it looked.
         decides: Whether something can be decided about the pictures there.
     """
     position = st.session_state.pop("drawer", None)
@@ -185,7 +190,7 @@ def open_if_asked(
             )
             st.caption(f"{at + 1:,} of {len(places):,}")
         with errors_shown():
-            _story(dataset, places[at], predictions, link, decides=decides)
+            _story(dataset, places[at], predictions, link, model=model, decides=decides)
 
     drawer()
 
@@ -200,6 +205,7 @@ def _story(
     predictions: pd.DataFrame | None,
     link: tuple[str, Mapping[str, str]] | None,
     *,
+    model: Path | None,
     decides: bool,
 ) -> None:
     split, row = place
@@ -222,6 +228,8 @@ def _story(
                 st.badge("A copy was trained on", icon=":material/warning:", color="orange")
         for words in flag_words(about["flags"]):
             st.badge(words, color="gray")
+    if predictions is not None and model is not None:
+        explanation(picture, EMOTIONS[int(predictions["predicted"].iloc[row])], model, "drawer")
     told = f"left out: {about['why']}" if split == LEFT_OUT else split
     st.caption(plain(f"{about['path']} · {about['source']} · {told} · row {row:,}"))
     if isinstance(about["parent_id"], str):

@@ -168,7 +168,7 @@ def _faces(view: View, true: int, read: int) -> None:
         key=f"sheet-{view.split}-{true}-{read}",
     )
     link = {**view.link, "true": EMOTIONS[true], "read": EMOTIONS[read]}
-    open_if_asked(view.dataset, places, view.table, ("evaluate", link))
+    open_if_asked(view.dataset, places, view.table, ("evaluate", link), model=view.model.path)
 
 
 def classes(view: View) -> None:

@@ -8,12 +8,12 @@ import cv2
 import streamlit as st
 
 from dashboard import caching, drawings
-from dashboard.components import errors_shown, show_error, theme
+from dashboard.components import show_error, theme
+from dashboard.explanation import explanation
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.inference.detector_options import DetectorChoice
 from fer_core.inference.draw import draw_faces, encode_jpeg
-from fer_core.inference.explain import heat_map, overlay
 from fer_core.inference.faces import default_detector
 from fer_core.inference.images import FaceResult, PictureResult, sample_photograph
 from fer_core.inference.served import ServedModel
@@ -21,7 +21,6 @@ from fer_core.preprocessing import decode
 
 MAX_SHOWN = 12
 HERO_HEIGHT = 340
-HEAT_SIDE = 240
 DEMO_DATASET = "demo"
 
 
@@ -66,30 +65,9 @@ def _face(number: int, face: FaceResult, model: ServedModel | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.image(drawings.face(face.crop, 64), width=64, alt=f"Face {number} as the model sees it")
         st.markdown(face_words(number, face, "  \n"))
-        if model is not None and caching.predictor(model.path).explains:
-            st.space("stretch")
-            _explain(number, face, model)
     face_bars(face)
-
-
-@st.fragment
-def _explain(number: int, face: FaceResult, model: ServedModel) -> None:
-    """On demand, where the model looked: for what it said, or for any other expression."""
-    popover = st.popover("Explain", icon=":material/visibility:", key=f"explain-{number}", on_change="rerun")
-    if not popover.open:
-        return
-    with popover, errors_shown():
-        emotion = st.selectbox(
-            "What speaks for", EMOTIONS, index=EMOTIONS.index(face.emotion), key=f"explain-{number}-{face.emotion}"
-        )
-        heat = heat_map(caching.predictor(model.path), face.crop, emotion)
-        st.image(
-            overlay(face.crop, heat, HEAT_SIDE), width=HEAT_SIDE, alt=f"What speaks for {emotion} in face {number}"
-        )
-        if heat.any():
-            st.caption("Gray: nothing. Violet to yellow: some to most. It shows where the model looked, not why.")
-        else:
-            st.caption(f"Nothing in this face speaks for {emotion}.")
+    if model is not None:
+        explanation(face.crop, face.emotion, model.path, str(number))
 
 
 def face_words(number: int, face: FaceResult, between: str = " ") -> str:

@@ -103,6 +103,14 @@ def predict(
     annotated: Annotated[
         bool, typer.Option("--annotated", help="Also write every picture with boxes on its faces, as a job.")
     ] = False,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write here, for each face of a picture, where the model looked (Grad-CAM, or occlusion where a model "
+            "gives probabilities alone).",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Do it as a job of this name. Default: predict-1 and so on.")] = None,
     detach: DetachOption = False,
     as_json: JsonOption = False,
@@ -123,6 +131,11 @@ def predict(
         if not path.exists():
             raise FerError(f"{path}: no such file or folder. Check the path.")
     pictures = [path for path in paths if path not in videos]
+    if explain and (videos or out or annotated or detach or name):
+        raise FerError(
+            "--explain is for pictures whose results are printed: leave out videos, --out, --annotated, --name and "
+            "--detach."
+        )
     space = Workspace.default()
     served = find_model(model, space) if model else default_model(space)
     if detector is None:
@@ -136,7 +149,7 @@ def predict(
         note(f"Model: {served.name}")
     wish = Wish(pictures, videos, served, DetectorChoice(detector, options), threshold, every, annotated, out)
     if out is None and not (annotated or detach or name):
-        _print(wish, as_json)
+        _print(wish, explain, as_json)
     elif not videos:
         _as_job(wish, space, name, detach, as_json)
     elif len(paths) > 1 or annotated:
@@ -184,14 +197,16 @@ def _as_job(wish: Wish, space: Workspace, name: str | None, detach: bool, as_jso
     _end(summary)
 
 
-def _print(wish: Wish, as_json: bool) -> None:
+def _print(wish: Wish, explain: Path | None, as_json: bool) -> None:
     """Reads and prints; Ctrl-C prints what was read until then."""
-    from fer_core.inference.batch import Counts
+    from fer_core.inference.batch import Counts, new_folder
     from fer_core.inference.collect import collect
+    from fer_core.inference.explain import write_explained
     from fer_core.inference.images import read_pictures
     from fer_core.inference.table import document
 
     total = _count(wish.pictures) if wish.pictures or not wish.videos else 0
+    folder = new_folder(explain) if explain else None
     with progress_bar() as bar:
         predictor, detector = wish.open(bar)
     counts, documents = Counts(), []
@@ -201,6 +216,8 @@ def _print(wish: Wish, as_json: bool) -> None:
             for result in read_pictures(collect(wish.pictures), predictor, detector, wish.threshold):
                 documents.append(document(result))
                 counts.add(result)
+                if folder:
+                    write_explained(folder, counts.pictures, result, predictor)
                 bar("Reading pictures", counts.pictures, total)
         if not as_json:
             _print_table(documents)

@@ -100,11 +100,11 @@ class Predictor:
 
     @property
     def explains(self) -> bool:
-        """Whether the model also answers with what a heat map is made of; imported ones do not."""
+        """Whether the model also answers with what Grad-CAM is made of; imported ones do not."""
         return {"features", "gradient"} <= {output.name for output in self._session.get_outputs()}
 
     def explain(self, images: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What a heat map is made of.
+        """What Grad-CAM is made of.
 
         Args:
             images: As for ``classify``; few, since all are asked about at once.
@@ -118,7 +118,10 @@ class Predictor:
         """
         self._check(images)
         if not self.explains:
-            raise ModelError(f"{self.name}: this model gives probabilities alone, so there is no heat map for it.")
+            raise ModelError(
+                f"{self.name}: this model gives probabilities alone, so Grad-CAM is not possible. Use occlusion, which "
+                "needs nothing else."
+            )
         features, gradient = self._run(["features", "gradient"], images)
         if not (np.isfinite(features).all() and np.isfinite(gradient).all()):
             raise ModelError(f"{self.name}: the model answered with what are no numbers. Export it again.")

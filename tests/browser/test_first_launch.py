@@ -31,7 +31,7 @@ def test_one_button_walks_the_loop_and_every_page_fits(page, server, browser):
     expect(page.get_by_text("The loop is closed.")).to_be_visible(timeout=LONG)
     page.goto(f"{server.url}/predict?model=demo-1")
     expect(page.get_by_alt_text("a drawn face: happy")).to_be_visible()  # read by the model just trained
-    page.get_by_role("button", name="Explain").click()
+    page.get_by_text("Explain", exact=True).click()
     expect(page.get_by_alt_text(re.compile("^What speaks for happy"))).to_be_visible()
 
     for width, theme in ((1366, "light"), (390, "dark")):

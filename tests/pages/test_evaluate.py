@@ -154,8 +154,11 @@ def test_the_number_field_opens_a_picture_with_its_story(run, dataset):
     app = open_page("evaluate", true="happy", read="happy")
     n = ((table["label"] == 3) & (table["predicted"] == 3)).sum()
     field = next(field for field in app.number_input if field.label == f"Open picture 1 to {n:,}")
+    app.session_state["explain-drawer"] = True  # as if it had been unfolded
     field.set_value(2).run()
     assert not app.exception
     text = text_of(app)
     assert "Labelled happy" in text
     assert f"2 of {n:,}" in text
+    assert "Grad-CAM is not possible with it" in text  # the brightness model gives probabilities alone
+    assert "It shows where the model looked, not why." in text or "Nothing in this face speaks for happy." in text

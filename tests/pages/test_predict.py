@@ -70,6 +70,23 @@ def test_one_picture_is_shown_without_a_sheet():
     assert not app.get("plotly_chart")
 
 
+def test_a_face_is_explained_by_whatever_its_model_allows():
+    app = open_page("predict", model="fer2013-wide")
+    app.session_state["explain-1"] = True
+    app.run()
+    assert "It shows where the model looked, not why." in text_of(app)
+    app.selectbox(key="explain-1-method").set_value("Occlusion").run()
+    assert "Covering the brightest place lowers happy by " in text_of(app)
+    app.selectbox(key="explain-1-happy").set_value("disgust").run()
+    assert not app.exception
+    assert "lowers disgust by " in text_of(app)
+    app = upload(("a.png", shade("fear")))
+    app.session_state["explain-1"] = True
+    app.run()
+    assert "Grad-CAM is not possible with it" in text_of(app)
+    assert "Nothing in this face speaks for fear." in text_of(app)  # it is of one colour
+
+
 def test_a_zip_is_read_as_its_pictures():
     entries = {"x/a.png": shade("happy"), "x/notes.txt": b"", "y/b.png": shade("sad"), "../evil.png": shade("sad")}
     app = upload(("album.zip", zipped(entries)), ("c.png", shade("happy")))

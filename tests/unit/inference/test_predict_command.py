@@ -69,6 +69,18 @@ def test_a_picture_without_a_face_says_what_to_try(capfd, tmp_path):
     assert json.loads(out)[0]["faces"][0]["box"] == [0, 0, 200, 200]
 
 
+@pytest.mark.parametrize("name", ["fer2013-wide", "bright"])
+def test_explain_writes_a_map_for_each_face(capfd, tmp_path, name):
+    maps = tmp_path / "maps"
+    code, out, _ = call(capfd, "predict", sample_photograph(), "--explain", maps, "--model", name, "--json")
+    said = json.loads(out)[0]["faces"][0]["emotion"]
+    assert code == 0
+    assert [file.name for file in maps.iterdir()] == [f"00001-astronaut-1-{said}.png"]
+    code, _, err = call(capfd, "predict", sample_photograph(), "--explain", maps)
+    assert code == 2
+    assert "there is something here already" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -78,6 +90,7 @@ def test_a_picture_without_a_face_says_what_to_try(capfd, tmp_path):
         (["."], "No pictures in ."),
         ([".", "--out", "results"], "No pictures in "),
         (["clip.mp4"], "clip.mp4: no such file or folder"),
+        ([".", "--explain", "maps", "--detach"], "--explain is for pictures whose results are printed"),
         (["--threshold", "1.5", "."], "Invalid value for '--threshold'"),
         (["--name", "../x", "."], "'../x' cannot be the name of a job"),
     ],

@@ -129,6 +129,48 @@ def test_a_head_whose_gradient_is_not_known_is_refused(images):
         ServingModel(model)(images)
 
 
+def grad_cam(model, picture, index):
+    """By backpropagation to the features, as Selvaraju et al. 2017 write it: float32 ``[h, w]``, 1 where it is most."""
+    import keras
+    import tensorflow as tf
+
+    from fer_core.models.architectures import POOLED, head
+    from fer_core.models.backbones import FEATURES
+
+    features = keras.Model(model.inputs, model.get_layer(FEATURES).output)([picture[None]], training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        x = model.get_layer(POOLED)(features)
+        for layer in head(model):
+            x = layer(x, training=False)
+        logit = x[0, index]
+    weights = tf.reduce_mean(tape.gradient(logit, features), axis=(1, 2))
+    heat = np.maximum((features[0] @ weights[0][:, None])[..., 0], 0)
+    return heat / heat.max() if heat.any() else heat
+
+
+def check_grad_cam(model, file, picture):
+    """For every class, from the outputs of the file alone."""
+    from fer_core.emotions import EMOTIONS
+    from fer_core.inference.explain import heat_map
+    from fer_core.inference.predictor import Predictor
+
+    predictor = Predictor.load(file)
+    maps = [heat_map(predictor, picture, emotion) for emotion in EMOTIONS]
+    assert sum(heat.any() for heat in maps) > 2
+    for index, heat in enumerate(maps):
+        np.testing.assert_allclose(heat, grad_cam(model, picture, index), atol=1e-4)
+
+
+@pytest.mark.parametrize("chain", [published_head, attentive_head])
+def test_grad_cam_of_the_file_is_the_one_of_keras(tmp_path, images, chain):
+    from fer_core.models.export import export_onnx
+
+    model, file = network(chain), tmp_path / "model.onnx"
+    export_onnx(model, 1.7, file, images)
+    check_grad_cam(model, file, images[0])
+
+
 def answers(file, images):
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     return session.run(["probabilities"], {"image": images})[0]
@@ -155,8 +197,8 @@ def test_every_network_is_exported_from_native_pictures(tmp_path, preset, change
     from fer_core.models.serving import OUTPUTS, ServingModel
 
     keras.utils.set_random_seed(0)
-    model = build(load_preset(preset).model_copy(update=changes), (16, 16, 1))
-    pictures = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 1)).astype(np.uint8)
+    model = build(load_preset(preset).model_copy(update=changes), (32, 32, 1))
+    pictures = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 1)).astype(np.uint8)
     export_onnx(model, 1.0, tmp_path / "model.onnx", pictures)
     expected = softmax(model.predict_on_batch(pictures))
     np.testing.assert_allclose(answers(tmp_path / "model.onnx", pictures), expected, atol=1e-4)
@@ -164,6 +206,7 @@ def test_every_network_is_exported_from_native_pictures(tmp_path, preset, change
     served = session.run(list(OUTPUTS), {"image": pictures})
     for ours, theirs in zip(served, ServingModel(model).predict_on_batch(pictures), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=1e-4)
+    check_grad_cam(model, tmp_path / "model.onnx", pictures[0])
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
