@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -173,16 +173,17 @@ def adopt_prepared() -> None:
         settle("dataset", st.session_state.pop("prepared"))
 
 
-def model_picker(prefer: str | None = None) -> ServedModel | None:
+def model_picker(prefer: str | None = None, more: Sequence[ServedModel] = ()) -> ServedModel | None:
     """The model that all pages act on: those of runs, newest first, then the imported and bundled ones.
 
     None if even the bundled ones are gone.
 
     Args:
         prefer: The one to begin with where none was chosen yet.
+        more: What else can be chosen here.
     """
     models: dict[str, ServedModel] = {}
-    for model in list_models(Workspace.default()):
+    for model in (*list_models(Workspace.default()), *more):
         models.setdefault(model.name, model)  # the one that commands find by that name
     if not models:
         return None

@@ -149,7 +149,8 @@ def _tell(file: Path, results: Results, material: Material, matches: Matches) ->
     if not len(matches.files):
         raise FerError(
             f"{file}: none of its {len(lost):,} files can be matched to an image of {where}: "
-            f"{_some(lost[:1])} is there, {_some(images[:1])} here. Write the files as they are named here."
+            f"{_some(lost[:1])} is there, {_some(images[:1])} here. Write the files as they are named here, or "
+            "give the split and dataset that they are of."
         )
     if matches.unknown:
         note(f"Files that are no image of {where}: {len(matches.unknown):,} ({_some(matches.unknown)}).")

@@ -59,8 +59,13 @@ def training_fingerprints(training: Dataset) -> NDArray[np.uint8]:
     return fingerprint(split.images[split.table["parent_id"].isna().to_numpy()])
 
 
-def never_seen(report: EvaluationReport) -> str:
-    """What is left of an accuracy on images that were not trained on, if that is known, in a sentence."""
+def never_seen(report: EvaluationReport, how: str = "with --trained-on DATASET") -> str:
+    """What is left of an accuracy on images that were not trained on, in a sentence.
+
+    Args:
+        report: The scores.
+        how: Where it can be said what was trained on.
+    """
     free = report.leak_free
     if free.accuracy is not None:
         return (
@@ -71,7 +76,7 @@ def never_seen(report: EvaluationReport) -> str:
         return free.note
     return (
         "What it was trained on is not known, and so neither is its accuracy on images never seen in training: "
-        "name it with --trained-on DATASET."
+        f"name it {how}."
     )
 
 

@@ -143,7 +143,10 @@ def test_bare_numbers_need_their_order_which_test_tells_only_as_a_counted_look(
         assert (report["accuracy"], report["results"]["warning"]) == (1, None)
     report, err = evaluated(capfd, *arguments[1:], "--labels", "fer2013")
     assert "they fit 100 %" not in err
-    assert "but 100 % if sad is neutral, surprise is sad, neutral is surprise" in report["results"]["warning"]
+    assert (
+        "but 100 % if what is called sad is neutral, surprise is sad, neutral is surprise"
+        in report["results"]["warning"]
+    )
     assert report["results"]["warning"] in err
 
 
