@@ -68,7 +68,12 @@ def add_model_or_results(dataset: Dataset | None, split: str) -> None:
     adding = st.popover("Add model or predictions", icon=":material/add:", key=f"add-{number}")
     with adding, st.container(width=_WIDTH):
         what = st.segmented_control(
-            "What to add", ("Model", "Predictions"), default="Model", required=True, label_visibility="collapsed"
+            "What to add",
+            ("Model", "Predictions"),
+            default="Model",
+            required=True,
+            label_visibility="collapsed",
+            key="add_what",
         )
         if what == "Model":
             model_form()
@@ -193,7 +198,7 @@ def about_results(view: View) -> None:
         st.warning(plain(warning), icon=":material/swap_horiz:")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge("Predictions, no model", icon=":material/table_rows:", color="gray")
-        st.caption(plain(never_seen(view.report, "when you add them").replace("%", " %")))
+        st.caption(plain(never_seen(view.report, "when you add the predictions").replace("%", " %")))
 
 
 def remove_results(model: ServedModel) -> None:

@@ -138,7 +138,8 @@ def misfit(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> str:
         moved = ", ".join(f"{named} is {truly}" for named, truly in zip(EMOTIONS, order, strict=True) if named != truly)
         return (
             f"The classes may be named in a wrong order: as named they fit {_percent(hits.mean())}, but "
-            f"{_percent(share)} if what is called {moved}. Check the names of the columns, or --labels."
+            f"{_percent(share)} if what is called {moved}. Check the names of the columns, or the order that was "
+            "stated."
         )
     frequent = _frequent(labels)
     if hits.mean() < frequent:
