@@ -206,10 +206,13 @@ def remove_results(model: ServedModel) -> None:
     if not isinstance(model, KeptResults):
         return
     with st.popover("Remove", icon=":material/delete:", type="tertiary"):
-        st.markdown(
-            f"Deletes what is kept of {plain(model.name)}, on every dataset. The file that it was read from stays."
-        )
-        st.button("Remove these predictions", icon=":material/delete:", on_click=delete_results, args=(model,))
+        st.markdown(f"Deletes what is kept of {plain(model.name)}, on every dataset. Your own file stays.")
+        st.button("Remove these predictions", icon=":material/delete:", on_click=_remove, args=(model,))
+
+
+def _remove(model: KeptResults) -> None:
+    delete_results(model)
+    st.query_params.pop("model", None)  # the page's address would ask for them
 
 
 def command_of(view: View) -> list[str]:

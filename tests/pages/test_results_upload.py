@@ -62,6 +62,7 @@ def test_predictions_are_scored_in_the_confirmed_order_and_chosen_like_a_model(w
     button(app, "Remove these predictions").click().run()
     assert not app.exception
     assert not list_results(workspace)
+    assert not app.toast
     assert "theirs" not in app.selectbox(key="model").options
 
 

@@ -195,7 +195,7 @@ def test_results_are_compared_with_other_results_by_file_or_name(capfd, workspac
 
 def test_of_a_model_without_a_card_leaks_are_told_by_its_training_data(capfd, workspace, clean, prepared, tmp_path):
     write_run(workspace, "bright", clean)
-    file = write_brightness_model(tmp_path / "theirs.onnx", shape=(48, 48, 1))
+    file = write_brightness_model(tmp_path / "theirs.onnx")  # of another size than the pictures
     unknown, _ = evaluated(capfd, file, clean.folder)
     assert unknown["leak_free"]["accuracy"] is None
     known, _ = evaluated(capfd, file, clean.folder, "--trained-on", prepared.folder)
