@@ -204,6 +204,8 @@ def choose(label: str, options: list[str], key: str) -> str:
     arrived = st.session_state.get("page") != st.session_state.get(f"{key}_page")
     st.session_state[f"{key}_page"] = st.session_state.get("page")
     settled = st.session_state.get(f"{key}_settled")
+    # Of what a callback has just chosen, the address does not know yet.
+    behind = handed not in st.query_params and st.session_state.get(key) in options
     if handed in st.query_params:
         st.query_params.pop(handed)
         st.session_state[key] = linked if linked in options else options[0]
@@ -211,7 +213,8 @@ def choose(label: str, options: list[str], key: str) -> str:
         st.session_state[key] = settled
     # A choice that was deleted, or a link to something that never was, must not break the page.
     if linked is not None and linked not in options:
-        st.toast(f"There is no {label.lower()} named {plain(linked[:64])}.", icon=":material/link_off:")
+        if not behind:
+            st.toast(f"There is no {label.lower()} named {plain(linked[:64])}.", icon=":material/link_off:")
     elif linked is not None:
         st.session_state[f"{key}_settled"] = linked
     if st.session_state.get(key, options[0]) not in options:

@@ -31,7 +31,7 @@ from fer_core.evaluation.results_csv import MAX_BYTES, Results
 from fer_core.evaluation.reveals import record_reveal
 from fer_core.inference.adopt import suggest_name
 from fer_core.inference.kept_results import KeptResults, delete_results, results_of
-from fer_core.inference.served import ServedModel
+from fer_core.inference.served import ServedModel, list_models
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job
@@ -212,7 +212,8 @@ def remove_results(model: ServedModel) -> None:
 
 def _remove(model: KeptResults) -> None:
     delete_results(model)
-    st.query_params.pop("model", None)  # the page's address would ask for them
+    if models := list_models(Workspace.default()):
+        settle("model", models[0].name)
 
 
 def command_of(view: View) -> list[str]:
