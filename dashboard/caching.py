@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from fer_core.data.config import AugmentConfig, BalanceConfig
 from fer_core.data.dataset import LEFT_OUT, Dataset
@@ -23,7 +24,7 @@ from fer_core.inference.faces import Detector, load_detector
 from fer_core.inference.images import Picture, PictureResult, read_picture
 from fer_core.inference.predictor import Predictor
 from fer_core.preprocessing import Pixels
-from fer_core.workspace import Workspace
+from fer_core.workspace import Workspace, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from fer_core.data.families import Family
     from fer_core.data.quality import Quality
     from fer_core.doctor import Report
+    from fer_core.evaluation.matching import Matches
     from fer_core.evaluation.report import EvaluationReport
+    from fer_core.evaluation.results_csv import Results
     from fer_core.evaluation.slices import Added
     from fer_core.training.catalog import Catalog
 
@@ -246,6 +249,24 @@ def slice_columns(data: bytes, name: str, paths: pd.Series[str], where: str) -> 
     from fer_core.evaluation.slices import column_dimensions, read_columns
 
     return column_dimensions(read_columns(data, name), name, paths.tolist(), where)
+
+
+@st.cache_resource(max_entries=1, scope="session", show_spinner="Looking into it")
+def _results(file_id: str, folder: Path, stamp: float, split: str, _file: UploadedFile) -> tuple[Results, Matches]:
+    from fer_core.evaluation.matching import match
+    from fer_core.evaluation.results_csv import parse_results
+
+    results = parse_results(_file.getvalue(), printable(_file.name))
+    return results, match(results.files, _table(folder, split, stamp)["path"].tolist())
+
+
+def results(file: UploadedFile, opened: Dataset, split: str) -> tuple[Results, Matches]:
+    """What an uploaded CSV says, and of which images of a split. Shared: do not change it.
+
+    Raises:
+        FerError: It cannot be read.
+    """
+    return _results(file.file_id, opened.folder, _stamp(opened.folder / "dataset.json"), split, file)
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)

@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -173,16 +173,17 @@ def adopt_prepared() -> None:
         settle("dataset", st.session_state.pop("prepared"))
 
 
-def model_picker(prefer: str | None = None) -> ServedModel | None:
+def model_picker(prefer: str | None = None, more: Sequence[ServedModel] = ()) -> ServedModel | None:
     """The model that all pages act on: those of runs, newest first, then the imported and bundled ones.
 
     None if even the bundled ones are gone.
 
     Args:
         prefer: The one to begin with where none was chosen yet.
+        more: What else can be chosen here.
     """
     models: dict[str, ServedModel] = {}
-    for model in list_models(Workspace.default()):
+    for model in (*list_models(Workspace.default()), *more):
         models.setdefault(model.name, model)  # the one that commands find by that name
     if not models:
         return None
@@ -203,6 +204,8 @@ def choose(label: str, options: list[str], key: str) -> str:
     arrived = st.session_state.get("page") != st.session_state.get(f"{key}_page")
     st.session_state[f"{key}_page"] = st.session_state.get("page")
     settled = st.session_state.get(f"{key}_settled")
+    # Of what a callback has just chosen, the address does not know yet.
+    behind = handed not in st.query_params and st.session_state.get(key) in options
     if handed in st.query_params:
         st.query_params.pop(handed)
         st.session_state[key] = linked if linked in options else options[0]
@@ -210,7 +213,8 @@ def choose(label: str, options: list[str], key: str) -> str:
         st.session_state[key] = settled
     # A choice that was deleted, or a link to something that never was, must not break the page.
     if linked is not None and linked not in options:
-        st.toast(f"There is no {label.lower()} named {plain(linked[:64])}.", icon=":material/link_off:")
+        if not behind:
+            st.toast(f"There is no {label.lower()} named {plain(linked[:64])}.", icon=":material/link_off:")
     elif linked is not None:
         st.session_state[f"{key}_settled"] = linked
     if st.session_state.get(key, options[0]) not in options:

@@ -1,4 +1,4 @@
-"""A popover in which a visitor adds an ONNX file of their own to the models of the workspace."""
+"""A form in which a visitor adds an ONNX file of their own to the models of the workspace."""
 
 from __future__ import annotations
 
@@ -6,11 +6,29 @@ from typing import Final
 
 import streamlit as st
 
+from dashboard import caching
 from dashboard.components import errors_shown, plain, settle
+from fer_core.data.dataset import Dataset
 from fer_core.inference.adopt import MAX_BYTES, MAX_CARD_BYTES, adopt, suggest_name
 from fer_core.workspace import Workspace
 
 _ADDED: Final = "added_model"
+
+
+def choose_training(key: str) -> Dataset | None:
+    """Asks what a model that was made elsewhere was trained on; None where that is not known."""
+    folders = {folder.name: folder for folder in Workspace.default().list_datasets()}
+    name = st.selectbox(
+        "Trained on",
+        [*folders],
+        index=None,
+        placeholder="Not known",
+        help="Its accuracy on images never seen in training is told if you name the dataset.",
+        key=key,
+    )
+    with errors_shown():
+        return caching.dataset(folders[name]) if name else None
+    return None
 
 
 def choose_added() -> None:
@@ -21,8 +39,14 @@ def choose_added() -> None:
 
 
 def add_model() -> None:
-    """The popover: a model, its card where there is one, and a name; then the page runs again with the new model."""
-    with st.popover("Add a model", icon=":material/add:"), st.form("add_model", border=False):
+    """The form in a popover."""
+    with st.popover("Add a model", icon=":material/add:"):
+        model_form()
+
+
+def model_form() -> None:
+    """A model, its card where there is one, what it was trained on, and a name; then the page runs again with it."""
+    with st.form("add_model", border=False):
         file = st.file_uploader(
             "ONNX file",
             type=["onnx"],
@@ -36,6 +60,7 @@ def add_model() -> None:
             max_upload_size=MAX_CARD_BYTES >> 20,
             key="new_model_card",
         )
+        trained_on = choose_training(key="new_model_trained_on")
         name = st.text_input("Name", placeholder="The file's name", max_chars=64, key="new_model_name")
         st.caption("It then runs on this machine for everyone here: add models only of people you trust.")
         st.caption("Keras files are never opened here: `python -m fer_core models import FILE --labels ORDER`")
@@ -46,7 +71,12 @@ def add_model() -> None:
             with errors_shown(), st.spinner("Trying it out"):
                 told = card.getvalue() if card else None
                 model = adopt(
-                    file.getvalue(), name or suggest_name(file.name), Workspace.default(), source=file.name, card=told
+                    file.getvalue(),
+                    name or suggest_name(file.name),
+                    Workspace.default(),
+                    source=file.name,
+                    card=told,
+                    trained_on=trained_on,
                 )
                 st.session_state[_ADDED] = model.name
                 st.rerun()

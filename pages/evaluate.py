@@ -26,11 +26,20 @@ from dashboard.evaluation import (
     matrix_and_faces,
     scores,
 )
-from dashboard.model_upload import add_model, choose_added
+from dashboard.model_upload import choose_added
+from dashboard.results_upload import (
+    about_results,
+    add_model_or_results,
+    choose_added_results,
+    command_of,
+    no_results,
+    remove_results,
+)
 from dashboard.slices_view import slices
 from fer_core.data.dataset import Dataset
 from fer_core.evaluation.predictions import predictions_file
 from fer_core.evaluation.reveals import reveals
+from fer_core.inference.kept_results import KeptResults, list_results
 from fer_core.inference.served import ServedModel
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
@@ -91,6 +100,7 @@ def not_evaluated(
 def show(view: View) -> None:
     finding(confusion_finding(view.report))
     st.markdown(accuracy(view.report, view.split, leak_words(view)))
+    about_results(view)
     scores(view)
     if view.split == "test":
         st.caption(f"These test images {times_revealed(view.dataset)} in this workspace.")
@@ -108,8 +118,9 @@ def show(view: View) -> None:
 
 
 choose_added()
+choose_added_results()
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    model = model_picker()
+    model, split = model_picker(more=list_results(space)), SPLITS[0]
     dataset = dataset_picker(prefer=model.card.dataset.name if model and model.card else None)
     if model and dataset:
         split = st.segmented_control(
@@ -120,7 +131,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
             key="split",
             bind="query-params",
         )
-    add_model()
+    add_model_or_results(dataset, split)
 if model is None:
     st.info("There is no model yet. Train one first.", icon=":material/model_training:")
     page_link("train", "Go to Train")
@@ -144,7 +155,9 @@ else:
             with st.container(horizontal=True):
                 downloads(view)
                 with st.popover("Copy as command", icon=":material/terminal:"):
-                    command = ["evaluate", model.name, dataset.name, "--split", split]
-                    st.code(job_command(command), language="bash", wrap_lines=True)
+                    st.code(job_command(command_of(view)), language="bash", wrap_lines=True)
+                remove_results(model)
+        elif isinstance(model, KeptResults):
+            no_results(model, dataset, split)
         else:
             not_evaluated(model, dataset, split, arguments, file, busy=bool(job and job.state().alive))

@@ -21,7 +21,7 @@ from fer_core.cli.console import (
     progress_bar,
     start_detached,
 )
-from fer_core.errors import FerError
+from fer_core.errors import FerError, from_os_error
 from fer_core.inference.tta import Tta
 from fer_core.jobs.progress import Progress
 from fer_core.jobs.worker import work
@@ -96,8 +96,9 @@ def evaluate(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL",
-            help="Compare with the predictions of another model that are kept of the same split, picture by picture.",
+            metavar="MODEL|RESULTS",
+            help="Compare with the predictions of another model, or of a CSV, that are kept of the same split, picture "
+            "by picture.",
         ),
     ] = None,
     details: Annotated[
@@ -125,12 +126,16 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="ORDER",
-            help="For results whose columns do not name their classes: fer2013, alphabetical, or seven names in order.",
+            help="For results whose columns do not name their classes: fer2013, alphabetical, or seven names in order; "
+            "`detect` tells how well the known ones fit, on test as a counted look.",
         ),
     ] = None,
     trained_on: Annotated[
         str | None,
-        typer.Option(metavar="DATASET", help="For results: what the model behind them was trained on, to tell leaks."),
+        typer.Option(
+            metavar="DATASET",
+            help="What the model was trained on, to tell leaks: for results, or a model whose card does not say it.",
+        ),
     ] = None,
     detach: DetachOption = False,
     as_json: JsonOption = False,
@@ -156,18 +161,19 @@ def evaluate(
         asked = evaluate_results.Asked(model, source, split, labels, trained_on)
         evaluate_results.run(asked, against, further, details=details, detach=detach, as_json=as_json)
         return
-    if labels or trained_on:
-        raise FerError("--labels and --trained-on are for a CSV of results: a model says itself what it answers.")
+    if labels:
+        raise FerError("--labels is for a CSV of results: a model says itself what it answers.")
     if detach:
-        plan = _plan(model, source, split, keep, tta, space)
+        plan = _plan(model, source, split, keep, tta, space, trained_on)
         start_detached(space, KIND, plan.job, plan.arguments, as_json)
         return
     other = find_other(against, source, split, space) if against else None
-    served, material, report, table = score(model, source, split, keep, tta)
+    served, material, report, table = score(model, source, split, keep, tta, trained_on)
     compared = other.pair(table) if other else None
     if as_json:
         told = further.find(material, table) if further else None
-        print_json(document(served.name, material, report, compared, told, details=details))
+        found = document(served.name, material, report, compared, told, details=details)
+        print_json({**found, "trained_on": trained_on} if trained_on else found)
         return
     print_report(served.name, material, report)
     if compared:
@@ -230,17 +236,30 @@ def find_other(model: str, source: str, split: EvaluationSplit | None, space: Wo
     """What another model said of the split; looked for first, so that a long evaluation does not end with an error."""
     from fer_core.evaluation.predictions import predictions_file, read_predictions
 
-    plan = _plan(model, source, split, None, None, space)
-    if plan.dataset is None:
+    dataset, split, _ = choose_data(source, split, space)
+    if dataset is None:
         raise FerError("Predictions are kept of a prepared dataset alone: give one, or leave --against out.")
-    folder = plan.served.results(space.evaluations, plan.dataset.info.fingerprint)
-    file = predictions_file(folder, plan.split.value)
+    served = _kept_of(model, space)
+    file = predictions_file(served.results(space.evaluations, dataset.info.fingerprint), split.value)
     if not file.is_file():
         raise FerError(
-            f"No predictions of {plan.served.name} are kept of this split. Evaluate it first: "
-            f"python -m fer_core evaluate {plan.served.name} {plan.dataset.name} --split {plan.split.value}"
+            f"No predictions of {served.name} are kept of this split. Evaluate it first: "
+            f"python -m fer_core evaluate {model} {dataset.name} --split {split.value}"
         )
-    return Other(plan.served.name, read_predictions(file))
+    return Other(served.name, read_predictions(file))
+
+
+def _kept_of(model: str, space: Workspace) -> ServedModel:
+    """A model, or results by their CSV or by the name under which they are kept."""
+    from fer_core.inference.kept_results import list_results, results_of
+    from fer_core.inference.served import find_model
+
+    if is_results(model):
+        try:
+            return results_of(expand(model), space)
+        except OSError as error:
+            raise from_os_error(error, expand(model)) from error
+    return next((kept for kept in list_results(space) if kept.name == model), None) or find_model(model, space)
 
 
 @dataclass(frozen=True)
@@ -252,14 +271,21 @@ class _Plan:
     split: EvaluationSplit
     keep: Path | None
     tta: Tta | None
+    training: Dataset | None
     job: str
     arguments: list[str]
 
 
 def _plan(
-    model: str, source: str, split: EvaluationSplit | None, keep: str | None, tta: Tta | None, space: Workspace
+    model: str,
+    source: str,
+    split: EvaluationSplit | None,
+    keep: str | None,
+    tta: Tta | None,
+    space: Workspace,
+    trained_on: str | None = None,
 ) -> _Plan:
-    from fer_core.data.dataset import check_free
+    from fer_core.data.dataset import Dataset, check_free
     from fer_core.inference.served import find_model
 
     served = find_model(model, space)
@@ -276,8 +302,16 @@ def _plan(
         arguments += ["--keep", str(folder)]
     if tta is not None:
         arguments += ["--tta", tta.value]
+    training = None
+    if trained_on is not None:
+        if served.card is not None and served.card.dataset.known:
+            raise FerError(
+                f"{served.name} says itself that it was trained on {served.card.dataset.name}: leave --trained-on out."
+            )
+        training = Dataset.open(space.dataset(trained_on))
+        arguments += ["--trained-on", str(training.folder)]
     job = space.new_name(space.jobs, f"evaluate-{split.value}")
-    return _Plan(served, dataset, split, folder, tta, job, arguments)
+    return _Plan(served, dataset, split, folder, tta, training, job, arguments)
 
 
 def choose_data(
@@ -301,6 +335,7 @@ def score(
     split: EvaluationSplit | None = None,
     keep: str | None = None,
     tta: Tta | None = None,
+    trained_on: str | None = None,
 ) -> tuple[ServedModel, Material, EvaluationReport, pd.DataFrame]:
     """Scores a model as a job, with a progress bar, and keeps what it says of a dataset.
 
@@ -310,6 +345,7 @@ def score(
         split: Of ``source``; None for validation of a dataset, test of a source. A look at test is counted.
         keep: Name of a new dataset that a source is kept as.
         tta: Test-time augmentation, if any.
+        trained_on: The dataset that the model was trained on, where its card does not say it.
 
     Returns:
         The model, the images, the report, and the table of predictions that it was made of.
@@ -323,7 +359,7 @@ def score(
     from fer_core.inference.predictor import Predictor
 
     space = Workspace.default()
-    plan = _plan(model, source, split, keep, tta, space)
+    plan = _plan(model, source, split, keep, tta, space, trained_on)
     served = plan.served
     with progress_bar() as bar, work(space.jobs, KIND, plan.job, plan.arguments, listener=bar) as worker:
         worker("Loading the model", 0, 0)
@@ -332,7 +368,7 @@ def score(
         material = read_material(source, plan.split, dataset, predictor.input_shape, worker)
         probabilities = _classify(predictor, material.split, tta, worker)
         worker("Looking for photographs seen in training", 0, 0)
-        training = _training_dataset(served, plan.dataset, space)
+        training = plan.training or _training_dataset(served, plan.dataset, space)
         seen = seen_in_training(material.split, training, served.fingerprints)
         origin = Origin(
             model=served.name,
@@ -340,6 +376,7 @@ def score(
             note=seen.note,
             temperature=served.card.temperature if served.card else 1.0,
             tta=tta,
+            trained_on=plan.training.name if plan.training else "",
         )
         labels = material.split.labels
         report = evaluate_predictions(probabilities, labels, seen.mask, origin.note, origin.temperature, tta)
@@ -440,7 +477,8 @@ def _folders(served: ServedModel, name: str, space: Workspace) -> list[Path]:
     return folders
 
 
-def _reveal(space: Workspace, name: str, material: Material) -> int:
+def count_look(space: Workspace, name: str, material: Material) -> int:
+    """Counts a look at test images, says so, and returns how many there have been."""
     from fer_core.evaluation.reveals import record_reveal
 
     count = record_reveal(space, material.split.table["pixel_sha"], name, material.name)
@@ -480,13 +518,13 @@ def keep(space: Workspace, folder: Path | None, name: str, material: Material, t
 
     is_test = material.split_name == EvaluationSplit.TEST
     if folder is None:
-        return _reveal(space, name, material) if is_test else None
+        return count_look(space, name, material) if is_test else None
     if folder.is_relative_to(space.evaluations):  # a run that was renamed meanwhile must not appear again
         folder.mkdir(parents=True, exist_ok=True)
     file = predictions_file(folder, material.split_name, origin_of(table).tta)
     unnamed = file.with_name(f".{file.name}.new")
     write_table(unnamed, table)
-    reveals = _reveal(space, name, material) if is_test else None
+    reveals = count_look(space, name, material) if is_test else None
     unnamed.replace(file)
     return reveals
 

@@ -15,6 +15,7 @@ from fer_core.cli.evaluate import (
     EvaluationSplit,
     Material,
     choose_data,
+    count_look,
     document,
     find_other,
     keep,
@@ -22,6 +23,7 @@ from fer_core.cli.evaluate import (
     read_material,
     with_interval,
 )
+from fer_core.errors import FerError
 from fer_core.jobs.worker import work
 from fer_core.workspace import Workspace, expand, printable
 
@@ -60,6 +62,7 @@ class _Scored:
     report: EvaluationReport
     table: pd.DataFrame
     finding: str
+    warning: str
 
 
 def run(
@@ -91,9 +94,10 @@ def run(
             "read_as": found.results.read_as,
             "files_without_image": [*found.matches.unknown, *found.matches.unclear],
             "images_without_result": len(found.material.split) - found.report.n,
+            "warning": found.warning or None,
         }
         said = document(found.name, found.material, found.report, compared, told, details=details)
-        print_json({**said, "results": matched, "finding": found.finding})
+        print_json({**said, "trained_on": asked.trained_on, "results": matched, "finding": found.finding})
         return
     print_report(found.name, found.material, found.report)
     if compared:
@@ -101,22 +105,6 @@ def run(
     if further:
         further.find(found.material, found.table).show()
     typer.echo(f"\n{found.finding}")
-
-
-def never_seen(report: EvaluationReport, *, known: bool) -> str:
-    """The closing sentence: what is left of the accuracy on images that were not trained on, if that is known."""
-    free = report.leak_free
-    if free.accuracy is not None:
-        return (
-            f"{report.accuracy:.1%} is {free.accuracy:.1%} on images never seen in training "
-            f"({free.n:,} of {report.n:,}). {free.note}"
-        )
-    if known:
-        return free.note
-    return (
-        "What it was trained on is not known, and so neither is its accuracy on images never seen in training: "
-        "name it with --trained-on DATASET."
-    )
 
 
 def _job(asked: Asked, space: Workspace) -> tuple[str, list[str]]:
@@ -133,8 +121,8 @@ def _job(asked: Asked, space: Workspace) -> tuple[str, list[str]]:
 def _score(asked: Asked, space: Workspace) -> _Scored:
     from fer_core.data.dataset import Dataset
     from fer_core.evaluation.matching import match
+    from fer_core.evaluation.orders import parse_order
     from fer_core.evaluation.results_csv import read_results
-    from fer_core.models.detection import parse_order
 
     file = expand(asked.file)
     results = read_results(file, parse_order(asked.labels) if asked.labels else None)
@@ -146,10 +134,14 @@ def _score(asked: Asked, space: Workspace) -> _Scored:
         material = read_material(asked.source, split, dataset, shape, worker)
         matches = match(results.files, material.split.table["path"].tolist())
         _tell(file, results, material, matches)
+        if not results.named:
+            raise _unnamed(space, file, results, material, matches, looks=asked.labels is not None)
         worker("Looking for photographs seen in training", 0, 0)
-        found = _keep(space, file, results, material, matches, training)
+        found = _keep(space, asked, results, material, matches, training)
+        if found.warning:
+            note(found.warning)
         told = f"{split.value}: {with_interval(found.report.accuracy, found.report.ci95)}"
-        worker.say(f"{found.name} on {material.name}, {told}. {found.finding}")
+        worker.say(" ".join(filter(None, (f"{found.name} on {material.name}, {told}.", found.finding, found.warning))))
     return found
 
 
@@ -175,19 +167,54 @@ def _tell(file: Path, results: Results, material: Material, matches: Matches) ->
         note(f"The numbers were taken for {results.read_as} ({how}); loss and calibration error hold only if they are.")
 
 
+def _unnamed(
+    space: Workspace, file: Path, results: Results, material: Material, matches: Matches, *, looks: bool
+) -> FerError:
+    """Why columns without classes are not scored, with how well the orders in use fit, and what to say to go on.
+
+    Args:
+        space: Where a look at test is counted.
+        file: Of the results.
+        results: With their columns as they stand in the file.
+        material: The images.
+        matches: Which result is of which image.
+        looks: Whether test may be looked at for it.
+    """
+    from fer_core.evaluation.orders import fit_orders, order_text
+
+    if material.split_name == EvaluationSplit.TEST:
+        if not looks:
+            return FerError(
+                f"{file}: no column says which class it is of. State the order: --labels fer2013, alphabetical or "
+                "angry,disgust,...; --labels detect finds it out, a look at test that is counted."
+            )
+        count_look(space, file.stem, material)
+    fits = fit_orders(results.probabilities[matches.files].argmax(axis=1), material.split.labels[matches.images])
+    evidence = f"{fits.words} of {fits.n:,} {material.split_name} images of {material.name}"
+    if doubt := fits.doubt(evidence):
+        return FerError(f"{file}: no column says which class it is of. {doubt} State --labels if you know them.")
+    assert fits.order is not None  # there is no doubt
+    return FerError(
+        f"{file}: no column says which class it is of. {evidence[0].upper()}{evidence[1:]}: if that is right, say "
+        f"--labels {order_text(fits.order)}."
+    )
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(map(printable, names[:_TOLD])) + (", ..." if len(names) > _TOLD else "")
 
 
 def _keep(
-    space: Workspace, file: Path, results: Results, material: Material, matches: Matches, training: Dataset | None
+    space: Workspace, asked: Asked, results: Results, material: Material, matches: Matches, training: Dataset | None
 ) -> _Scored:
     """Scores the images that have a result, counts a look at test, and keeps the answers to a dataset."""
     from fer_core.data.dataset import Split
-    from fer_core.evaluation.leaks import seen_in_training
+    from fer_core.evaluation.leaks import never_seen, seen_in_training
+    from fer_core.evaluation.orders import misfit
     from fer_core.evaluation.predictions import Origin, evaluation_folder, predictions_table
     from fer_core.evaluation.report import report_of
 
+    file = expand(asked.file)
     rows, whole = matches.images, material.split
     split = Split(whole.images[rows], whole.labels[rows], whole.table.iloc[rows].reset_index(drop=True))
     seen = seen_in_training(split, training, None)
@@ -196,7 +223,14 @@ def _keep(
         labels=split.labels,
         probabilities=results.probabilities[matches.files],
         seen=seen.mask,
-        origin=Origin(model=file.stem, dataset=material.name, note=seen.note),
+        origin=Origin(
+            model=printable(file.stem),
+            dataset=material.name,
+            note=seen.note,
+            file=printable(file.name),
+            labels=asked.labels or "",
+            trained_on=training.name if training else "",
+        ),
         rows=rows,
     )
     report = report_of(table)
@@ -204,5 +238,5 @@ def _keep(
     if material.dataset is not None:
         folder = evaluation_folder(space.evaluations, file, material.dataset.info.fingerprint)
     keep(space, folder, file.stem, material, table)
-    finding = never_seen(report, known=training is not None)
-    return _Scored(file.stem, results, material, matches, report, table, finding)
+    warning = misfit(table["predicted"].to_numpy(), split.labels)
+    return _Scored(file.stem, results, material, matches, report, table, never_seen(report), warning)

@@ -26,6 +26,7 @@ from fer_core.training.config import RunConfig, absolute_preset, list_presets, l
 from fer_core.workspace import Workspace, check_name
 
 if TYPE_CHECKING:
+    from fer_core.data.dataset import Dataset
     from fer_core.jobs.progress import Progress
     from fer_core.models.importing import Samples
     from fer_core.training.speeds import Shape
@@ -103,10 +104,16 @@ def import_(
             help="Labelled pictures whose validation split tells what was not stated. Test is never looked at.",
         ),
     ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option(metavar="DATASET", help="What it was trained on, if you know: then leaks are told for it."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turns a Keras file made elsewhere into a model for evaluate and predict, or takes in an ONNX file of ours."""
-    from fer_core.models.detection import SCALES, parse_order
+    from fer_core.data.dataset import Dataset
+    from fer_core.evaluation.orders import parse_order
+    from fer_core.models.detection import SCALES
     from fer_core.models.importing import check_new_name, default_name, import_model
 
     space = Workspace.default()
@@ -120,16 +127,17 @@ def import_(
         raise ConfigError(f"--scale {scale}: unknown. Choose one of {', '.join(SCALES)}.")
     if order is None and dataset is None:
         raise ConfigError("--labels detect needs labelled pictures: name a dataset with --dataset.")
+    training = Dataset.open(space.dataset(trained_on)) if trained_on else None
     name = name or default_name(file)
     check_new_name(name, space)  # before anything slow
     with progress_bar() as bar:
         if file.suffix.lower() == ".onnx":
             bar(f"Trying out {file.name} in a process of its own", 0, 0)
-            model = _adopt(file, space, name, order)
+            model = _adopt(file, space, name, order, training)
         else:
             samples = _samples(dataset, space, bar) if dataset else None
             bar(f"Converting {file.name} in a process of its own", 0, 0)
-            model = import_model(file, space, name, order=order, scale=scale, samples=samples)
+            model = import_model(file, space, name, order=order, scale=scale, samples=samples, trained_on=training)
     assert model.card is not None  # just written
     if as_json:
         print_json({**_of_model(name), "path": str(model.path)})
@@ -141,7 +149,9 @@ def import_(
     note(f"Try it: python -m fer_core evaluate {name} DATASET")
 
 
-def _adopt(file: Path, space: Workspace, name: str, order: tuple[str, ...] | None) -> ServedModel:
+def _adopt(
+    file: Path, space: Workspace, name: str, order: tuple[str, ...] | None, trained_on: Dataset | None
+) -> ServedModel:
     """Takes in an ONNX file that follows the contract of served models, with the card beside it."""
     from fer_core.inference.adopt import adopt
     from fer_core.models.foreign import check_size
@@ -156,7 +166,7 @@ def _adopt(file: Path, space: Workspace, name: str, order: tuple[str, ...] | Non
     check_size(file)
     card = file.with_name(CARD_FILE)
     told = card.read_bytes() if card.is_file() else None
-    return adopt(file.read_bytes(), name, space, source=file.name, card=told)
+    return adopt(file.read_bytes(), name, space, source=file.name, card=told, trained_on=trained_on)
 
 
 def _samples(dataset: str, space: Workspace, progress: Progress) -> Samples:

@@ -30,7 +30,9 @@ FILE_TITLES: Final = (
 Row = tuple[int, list[str]]
 """The number of the line on which a row ends, and its cells."""
 
-_MAX_BYTES: Final = 128 * 2**20
+MAX_BYTES: Final = 128 * 2**20
+"""Larger files are not read."""
+
 _DELIMITERS: Final = (",", ";", "\t")
 
 
@@ -42,7 +44,7 @@ def read_bytes(file: Path) -> bytes:
     """
     try:
         with file.open("rb") as stream:
-            return stream.read(_MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise from_os_error(error, file) from error
 
@@ -58,8 +60,8 @@ def rows_of(data: bytes, name: str, expected: str) -> list[Row]:
     Raises:
         FerError: It is empty, too large or no CSV in UTF-8.
     """
-    if len(data) > _MAX_BYTES:
-        raise FerError(f"{name}: larger than {_MAX_BYTES // 2**20} MB; make several files of it.")
+    if len(data) > MAX_BYTES:
+        raise FerError(f"{name}: larger than {MAX_BYTES // 2**20} MB; make several files of it.")
     try:
         text = data.decode("utf-8-sig")
         line = text.partition("\n")[0]

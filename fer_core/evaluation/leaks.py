@@ -15,6 +15,7 @@ from fer_core.data.info import SPLITS
 
 if TYPE_CHECKING:
     from fer_core.data.dataset import Dataset, Split
+    from fer_core.evaluation.report import EvaluationReport
 
 EXACT: Final = "Exact, by the copy rule of the dataset that the model was trained on."
 APPROXIMATE: Final = "Approximate, by fingerprints of the photographs that the model was trained on."
@@ -46,11 +47,37 @@ def seen_in_training(split: Split, training: Dataset | None, fingerprints: Path 
         if known is None:
             return Seen(None, f"Not known: {fingerprints} is damaged. Train the model again.")
     elif training is not None:
-        originals = training.split("train")
-        known = fingerprint(originals.images[originals.table["parent_id"].isna().to_numpy()])
+        known = training_fingerprints(training)
     else:
         return Seen(None, UNKNOWN)
     return Seen(seen_by_fingerprint(split.images, known), APPROXIMATE)
+
+
+def training_fingerprints(training: Dataset) -> NDArray[np.uint8]:
+    """Of the photographs in the train split of a dataset, without their augmented children: uint8 ``[M, 32]``."""
+    split = training.split("train")
+    return fingerprint(split.images[split.table["parent_id"].isna().to_numpy()])
+
+
+def never_seen(report: EvaluationReport, how: str = "with --trained-on DATASET") -> str:
+    """What is left of an accuracy on images that were not trained on, in a sentence.
+
+    Args:
+        report: The scores.
+        how: Where it can be said what was trained on.
+    """
+    free = report.leak_free
+    if free.accuracy is not None:
+        return (
+            f"{report.accuracy:.1%} is {free.accuracy:.1%} on images never seen in training "
+            f"({free.n:,} of {report.n:,}). {free.note}"
+        )
+    if free.note != UNKNOWN:
+        return free.note
+    return (
+        "What it was trained on is not known, and so neither is its accuracy on images never seen in training: "
+        f"name it {how}."
+    )
 
 
 def _by_photograph(pixel_sha: pd.Series[str], training: Dataset) -> NDArray[np.bool_] | None:

@@ -89,7 +89,8 @@ def check_some(matches: Matches, name: str, paths: Sequence[str], where: str) ->
     lost = [*matches.unknown, *matches.unclear]
     raise FerError(
         f"{name}: none of its {len(lost):,} files can be matched to an image of {where}: "
-        f"{printable(lost[0])} is there, {printable(paths[0])} here. Write the files as they are named here."
+        f"{printable(lost[0])} is there, {printable(paths[0])} here. Write the files as they are named here, or "
+        "give the split and dataset that they are of."
     )
 
 

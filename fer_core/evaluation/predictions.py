@@ -25,14 +25,17 @@ PROBABILITY_COLUMNS: Final = tuple(f"p_{emotion}" for emotion in EMOTIONS)
 
 COLUMNS: Final = ("row", "path", "label", "predicted", "seen", *PROBABILITY_COLUMNS)
 
-_SHORT: Final = 16  # hexadecimal digits of a hash in a file name: 64 bits
+DIGEST_DIGITS: Final = 16
+"""Hexadecimal digits of a hash in a folder's name: 64 bits."""
 
 
 class Origin(BaseModel):
     """Where predictions come from; travels inside their file.
 
     ``note`` says how the column ``seen`` was found out, ``temperature`` is the one inside the served model, ``tta``
-    which views of a picture were averaged (``inference.tta``): None for the pictures alone.
+    which views of a picture were averaged (``inference.tta``): None for the pictures alone. ``file`` is the CSV of
+    answers made elsewhere, ``labels`` the order of its columns where that was stated, and ``trained_on`` the dataset
+    that was named as the model's training data; empty where there is no such thing.
     """
 
     model: str = ""
@@ -40,6 +43,9 @@ class Origin(BaseModel):
     note: str = ""
     temperature: float = 1.0
     tta: str | None = None
+    file: str = ""
+    labels: str = ""
+    trained_on: str = ""
 
 
 def evaluation_folder(evaluations: Path, model: Path, fingerprint: str) -> Path:
@@ -53,7 +59,8 @@ def evaluation_folder(evaluations: Path, model: Path, fingerprint: str) -> Path:
         model: The ``.onnx`` file, or the CSV of results.
         fingerprint: Of the dataset.
     """
-    return evaluations / f"{_digest(model, model.stat().st_mtime_ns)[:_SHORT]}-{fingerprint[:_SHORT]}"
+    digest = _digest(model, model.stat().st_mtime_ns)
+    return evaluations / f"{digest[:DIGEST_DIGITS]}-{fingerprint[:DIGEST_DIGITS]}"
 
 
 @lru_cache(maxsize=16)  # a page asks at every rerun, and a file of a hundred megabytes takes a while
@@ -151,6 +158,22 @@ def read_predictions(file: Path) -> pd.DataFrame:
     if not numbers or not all(classes.dtypes == np.int64) or not classes.isin(range(len(EMOTIONS))).all(axis=None):
         raise FerError(f"{file}: the predictions are damaged (values out of range). Evaluate again.")
     return table
+
+
+def read_origin(file: Path) -> Origin:
+    """Where the predictions in a file come from, without reading them; empty fields for one that does not say."""
+    return _origin(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=256)  # a page that lists them asks at every rerun
+def _origin(file: Path, stamp: int) -> Origin:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return Origin.model_validate((pq.read_schema(file).pandas_metadata or {}).get("attributes", {}))
+    except (OSError, pa.ArrowInvalid, ValidationError):
+        return Origin()
 
 
 def probabilities_of(table: pd.DataFrame) -> NDArray[np.float32]:

@@ -26,15 +26,18 @@ class Results:
 
     Attributes:
         files: Of ``N`` images, as they are written there, each once.
-        probabilities: float32 ``[N, 7]`` in the order of ``emotions.py``, rows sum to one.
+        probabilities: float32 ``[N, 7]`` in the order of ``emotions.py``, rows sum to one; as the columns stand in the
+            file where ``named`` is False.
         read_as: What the numbers were taken for: ``probabilities``, ``scores`` (not negative, divided by their sum) or
             ``logits`` (some are negative, softmax). The top class is the same whichever they are; loss and calibration
             error are not.
+        named: Whether the titles of the columns, or who read them, said which class each is of.
     """
 
     files: list[str]
     probabilities: NDArray[np.float32]
     read_as: str
+    named: bool
 
 
 def read_results(file: Path, order: Sequence[str] | None = None) -> Results:
@@ -49,15 +52,22 @@ def read_results(file: Path, order: Sequence[str] | None = None) -> Results:
             be numbers already.
 
     Raises:
-        FerError: It cannot be read, the order of the classes is not known, a class is missing or there twice, a file
-            is there twice, or a cell is no number.
+        FerError: It cannot be read, a class is missing or there twice, a file is there twice, or a cell is no number.
     """
-    rows = rows_of(read_bytes(file), str(file), f"a column `file` and one for each of {', '.join(EMOTIONS)}")
+    return parse_results(read_bytes(file), file, order)
+
+
+def parse_results(data: bytes, file: str | Path, order: Sequence[str] | None = None) -> Results:
+    """Like ``read_results``, of the content of a file; ``file`` is what messages call it."""
+    rows = rows_of(data, str(file), f"a column `file` and one for each of {', '.join(EMOTIONS)}")
     first = [cell.strip() for cell in rows[0][1]]
     classes = [_class_of(title) for title in first]
     files = file_columns(first)
     titled = bool(files) or any(classes) or sum(map(_is_number, first)) < len(EMOTIONS)
-    columns = _titled_columns(file, first, classes) if order is None else _ordered(file, first, classes, files, order)
+    if any(classes) and order is None:
+        columns = _titled_columns(file, first, classes)
+    else:
+        columns = _ordered(file, first, classes, files, order or EMOTIONS)
     if not files:
         files = [at for at in range(len(first)) if at not in columns]
     if len(files) != 1:
@@ -67,7 +77,7 @@ def read_results(file: Path, order: Sequence[str] | None = None) -> Results:
     if not values:
         raise FerError(f"{file}: no results below its first line.")
     probabilities, read_as = _probabilities(file, np.array(values), list(found))
-    return Results(list(found), probabilities.astype(np.float32), read_as)
+    return Results(list(found), probabilities.astype(np.float32), read_as, named=any(classes) or order is not None)
 
 
 def _class_of(title: str) -> str | None:
@@ -82,12 +92,7 @@ def _bare(title: str) -> str:
     return word[prefix.end() :].strip() if prefix else word
 
 
-def _titled_columns(file: Path, first: list[str], classes: list[str | None]) -> list[int]:
-    if not any(classes):
-        raise FerError(
-            f"{file}: no column says which class it is of (found {_listed(first)}). Give the order of the seven: "
-            "--labels angry,disgust,..."
-        )
+def _titled_columns(file: str | Path, first: list[str], classes: list[str | None]) -> list[int]:
     if any(_bare(title) == _EIGHTH for title in first):
         # Passed over, it would make another class the top one where it is the model's answer.
         raise FerError(f"{file}: a column is of {_EIGHTH}, none of the seven classes. Leave it out, or add it to one.")
@@ -99,7 +104,7 @@ def _titled_columns(file: Path, first: list[str], classes: list[str | None]) -> 
 
 
 def _ordered(
-    file: Path, first: list[str], classes: list[str | None], files: list[int], order: Sequence[str]
+    file: str | Path, first: list[str], classes: list[str | None], files: list[int], order: Sequence[str]
 ) -> list[int]:
     if any(classes):
         raise FerError(f"{file}: its columns name their classes (found {_listed(first)}). Leave --labels out.")
@@ -122,14 +127,16 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _number(file: Path, line: int, cell: str) -> float:
+def _number(file: str | Path, line: int, cell: str) -> float:
     value = float(cell) if _is_number(cell) else np.nan
     if not np.isfinite(value):
         raise FerError(f"{file}: line {line} has {printable(cell.strip())[:40]!r} where a number is expected.")
     return value
 
 
-def _probabilities(file: Path, values: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[np.float64], str]:
+def _probabilities(
+    file: str | Path, values: NDArray[np.float64], names: Sequence[str]
+) -> tuple[NDArray[np.float64], str]:
     if (values < 0).any():
         powers = np.exp(values - values.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True), "logits"

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from pydantic import ValidationError
 
 import fer_core
@@ -20,18 +21,24 @@ from fer_core.errors import ModelError
 from fer_core.inference import trial
 from fer_core.inference.served import (
     CARD_FILE,
+    FINGERPRINTS_FILE,
     IMPORTED,
     INTENDED_USE,
     LIMITS,
     MODEL_FILE,
     UNKNOWN_DATA,
+    UNKNOWN_TRAINING,
     ModelCard,
     ModelInput,
     ServedModel,
+    TrainingData,
     check_unused,
     find_model,
 )
 from fer_core.workspace import Workspace, check_name
+
+if TYPE_CHECKING:
+    from fer_core.data.dataset import Dataset
 
 MAX_BYTES: Final = limits.MODEL_MB * 2**20
 """Larger models are not taken."""
@@ -45,7 +52,15 @@ _OTHER_KINDS: Final = {
 }
 
 
-def adopt(content: bytes, name: str, space: Workspace, *, source: str, card: bytes | None = None) -> ServedModel:
+def adopt(
+    content: bytes,
+    name: str,
+    space: Workspace,
+    *,
+    source: str,
+    card: bytes | None = None,
+    trained_on: Dataset | None = None,
+) -> ServedModel:
     """Makes a served model of an ONNX file, whole or not at all.
 
     It must follow the contract of served models: uint8 pictures in, ``probabilities`` of our seven classes in our order
@@ -57,6 +72,7 @@ def adopt(content: bytes, name: str, space: Workspace, *, source: str, card: byt
         space: Where to.
         source: What the file was called, for messages and the card.
         card: Its ``model_card.json``, where it has one.
+        trained_on: What it was trained on, where no card says it.
 
     Raises:
         FerError: The name cannot be used or is taken, the file or card is refused, or the disk is full.
@@ -66,13 +82,29 @@ def adopt(content: bytes, name: str, space: Workspace, *, source: str, card: byt
         raise ModelError(f"There is a model or run named {name!r} already. Choose another name.")
     _check_kind(content, source)
     told = None if card is None else _read_card(card)
+    if told is not None and told.dataset.known and trained_on is not None:
+        raise ModelError(f"The model card says itself that it was trained on {told.dataset.name}: name nothing else.")
     with partial_folder(space.models / name) as folder:
         file = folder / MODEL_FILE
         file.write_bytes(content)
-        (folder / CARD_FILE).write_text(
-            _card(name, told, _try_out(file, source), source, len(content)).model_dump_json(indent=2), encoding="utf-8"
-        )
+        new = _card(name, told, _try_out(file, source), source, len(content))
+        if trained_on is not None:
+            new = told_training(new, trained_on, folder)
+        (folder / CARD_FILE).write_text(new.model_dump_json(indent=2), encoding="utf-8")
     return find_model(name, space)
+
+
+def told_training(card: ModelCard, dataset: Dataset, folder: Path) -> ModelCard:
+    """The card of a model that was made elsewhere and, as who brought it says, trained on a dataset.
+
+    The fingerprints of its photographs are written into the model's folder: they tell leaks when it is gone, too.
+    """
+    from fer_core.evaluation.leaks import training_fingerprints  # pandas: pages that only offer it do without
+
+    np.save(folder / FINGERPRINTS_FILE, training_fingerprints(dataset))
+    notes = [note for note in card.notes if not note.startswith(UNKNOWN_TRAINING)]
+    said = f"Trained on {dataset.name}, as was said when it was imported: leak-free figures hold only if that is so."
+    return card.model_copy(update={"dataset": TrainingData.of(dataset), "notes": [*notes, said]})
 
 
 def suggest_name(source: str) -> str:
@@ -162,7 +194,7 @@ def _card(name: str, told: ModelCard | None, found: trial.Outcome, source: str, 
             limits=LIMITS,
             notes=[
                 f"Added from {source} without a card.",
-                "What it was trained on is not known, so no accuracy of it can be called leak-free.",
+                f"{UNKNOWN_TRAINING}, so no accuracy of it can be called leak-free.",
             ],
         )
     if told.input != found.input:

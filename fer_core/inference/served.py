@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,6 +15,9 @@ from fer_core.errors import ModelError
 from fer_core.evaluation.predictions import evaluation_folder
 from fer_core.evaluation.report import EvaluationReport
 from fer_core.workspace import Workspace, expand, newest_first
+
+if TYPE_CHECKING:
+    from fer_core.data.dataset import Dataset
 
 MODEL_FILE: Final = "model.onnx"
 CARD_FILE: Final = "model_card.json"
@@ -62,6 +65,18 @@ class TrainingData(BaseModel):
     contaminated: bool = False
     leaked: dict[str, int] = {}
 
+    @classmethod
+    def of(cls, dataset: Dataset) -> TrainingData:
+        """What a card says of a prepared dataset."""
+        info = dataset.info
+        return cls(
+            name=dataset.name,
+            fingerprint=info.fingerprint,
+            policy=str(info.config.get("policy", "")),
+            contaminated=info.contaminated,
+            leaked=info.leaked,
+        )
+
     @property
     def known(self) -> bool:
         """False for a foreign model, of whose training data nothing is known."""
@@ -69,6 +84,9 @@ class TrainingData(BaseModel):
 
 
 UNKNOWN_DATA: Final = TrainingData(name="unknown", fingerprint="", policy="unknown")
+
+UNKNOWN_TRAINING: Final = "What it was trained on is not known"
+"""How a note on the card of such a model begins."""
 
 
 class ModelCard(BaseModel):

@@ -17,8 +17,9 @@ from typing import Final
 import numpy as np
 
 import fer_core
-from fer_core.data.dataset import Split, partial_folder
+from fer_core.data.dataset import Dataset, Split, partial_folder
 from fer_core.errors import ModelError, from_os_error
+from fer_core.inference.adopt import told_training
 from fer_core.inference.served import (
     CARD_FILE,
     IMPORTED,
@@ -26,6 +27,7 @@ from fer_core.inference.served import (
     LIMITS,
     MODEL_FILE,
     UNKNOWN_DATA,
+    UNKNOWN_TRAINING,
     ModelCard,
     ServedModel,
     check_unused,
@@ -65,6 +67,7 @@ def import_model(
     order: tuple[str, ...] | None,
     scale: str | None = None,
     samples: Samples | None = None,
+    trained_on: Dataset | None = None,
 ) -> ServedModel:
     """Makes a served model of a file, whole or not at all.
 
@@ -75,6 +78,7 @@ def import_model(
         order: The class of each output; None to find it out on ``samples``.
         scale: A key of ``detection.SCALES``; None to find it out, or without ``samples`` to assume the usual.
         samples: Needed where ``order`` is None.
+        trained_on: What it was trained on, where that is known.
 
     Raises:
         ModelError: The file is refused or cannot be converted, or the name is taken.
@@ -101,11 +105,13 @@ def import_model(
             limits=LIMITS,
             notes=[
                 f"Imported from {file.name} (sha256 {digest[:16]}…).",
-                "What it was trained on is not known, so whether it has seen the pictures it is evaluated on is not "
-                "known either: no accuracy of it can be called leak-free.",
+                f"{UNKNOWN_TRAINING}, so whether it has seen the pictures it is evaluated on is not known either: no "
+                "accuracy of it can be called leak-free.",
                 *result.notes,
             ],
         )
+        if trained_on is not None:
+            card = told_training(card, trained_on, folder)
         (folder / CARD_FILE).write_text(card.model_dump_json(indent=2), encoding="utf-8")
     return find_model(name, space)
 

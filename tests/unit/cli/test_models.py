@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from fer_core.emotions import EMOTIONS
+from fer_core.evaluation.orders import ORDERS
 from fer_core.inference.served import ModelCard, default_model, find_model
-from fer_core.models.detection import ORDERS
 from fer_core.models.foreign import MAX_BYTES
 from tests.unit.command_line import call
 from tests.unit.served_models import CENTRES, write_brightness_model

@@ -49,6 +49,13 @@ def test_bare_numbers_stand_in_the_order_that_is_given(read, first):
     assert EMOTIONS[found.probabilities[0].argmax()] == "surprise"
 
 
+def test_without_an_order_the_columns_stand_as_in_the_file(read):
+    found = read(f"file,0,1,2,3,4,5,6\na.png,{NUMBERS}")
+    assert (found.named, found.probabilities[0].argmax()) == (False, 3)
+    assert read(f"{HEADER}\na.png,{NUMBERS}").named
+    assert read(f"a.png,{NUMBERS}", ALPHABETICAL).named
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_other_columns_marks_and_separators_do_not_matter(read, delimiter):
     rows = [["label", *EMOTIONS, "file", "comment"], ["sad", *NUMBERS.split(","), "'=a.png", "x"]]
@@ -81,8 +88,8 @@ HEADER = f"file,{','.join(EMOTIONS)}"
     [
         ("", "the file is empty"),
         (f"{HEADER}\n", "no results below"),
-        (f"file,0,1,2,3,4,5,6\na.png,{NUMBERS}", "--labels angry,disgust"),  # FER2013's order, or alphabetical?
-        (f"a.png,{NUMBERS}", "--labels angry,disgust"),
+        ("file,0,1,2,3,4,5\na.png,1,0,0,0,0,0", "6 columns beside that of the files, expected 7"),
+        (f"{HEADER}\na.png,10%,0%,0%,90%,0%,0%,0%", "line 2 has '10%' where a number is expected"),
         (f"file,{','.join(EMOTIONS[:6])}\na.png,1,0,0,0,0,0", "no column is of neutral"),
         (f"{HEADER},joy\na.png,{NUMBERS},0", "2 columns are of happy"),
         (f"{HEADER},Contempt\na.png,{NUMBERS},0", "a column is of contempt, none of the seven classes"),

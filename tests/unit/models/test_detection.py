@@ -5,7 +5,8 @@ import pytest
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError, ModelError
-from fer_core.models.detection import ORDERS, detect, parse_order
+from fer_core.evaluation.orders import ORDERS, parse_order
+from fer_core.models.detection import detect
 
 LABELS = np.random.default_rng(0).integers(0, 7, 400)
 
@@ -47,7 +48,7 @@ def test_nothing_is_guessed_where_the_orders_fit_alike():
 
 def test_quite_another_order_is_a_hint_and_no_guess():
     order = ("happy", "sad", "angry", "neutral", "fear", "surprise", "disgust")
-    with pytest.raises(ModelError, match=rf"neither known order.*--labels {','.join(order)} fits"):
+    with pytest.raises(ModelError, match=rf"Neither known order.*--labels {','.join(order)} fits"):
         detect({"0-1": answers(order, 0.8)}, LABELS, None, "pictures")
 
 

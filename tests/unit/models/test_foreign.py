@@ -12,9 +12,9 @@ import pytest
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ModelError
+from fer_core.evaluation.orders import ORDERS
 from fer_core.models import foreign
 from fer_core.models.convert import Request, convert
-from fer_core.models.detection import ORDERS
 from tests.unit.served_models import CENTRES
 
 ALPHABETICAL = ORDERS["alphabetical"]
