@@ -16,16 +16,10 @@ from dashboard.components import (
     newest_job,
     page_link,
 )
-from dashboard.evaluation import (
-    View,
-    classes,
-    confusion_finding,
-    downloads,
-    leak_words,
-    matrix_and_faces,
-    scores,
-)
+from dashboard.evaluation import View, classes, confusion_finding, downloads, leak_words, read_view, scores
+from dashboard.matrix_view import matrix_and_faces
 from dashboard.model_upload import add_model, choose_added
+from dashboard.models_view import models
 from fer_core.data.dataset import Dataset
 from fer_core.evaluation.predictions import predictions_file
 from fer_core.evaluation.reveals import reveals
@@ -35,7 +29,7 @@ from fer_core.jobs.state import JobState
 from fer_core.workspace import Workspace
 
 SPLITS = ("validation", "test")
-VIEWS = ("Matrix", "Classes")
+VIEWS = {"Matrix": matrix_and_faces, "Classes": classes, "Models": models}
 
 space = Workspace.default()
 
@@ -88,17 +82,20 @@ def not_evaluated(
 
 def show(view: View) -> None:
     finding(confusion_finding(view.report))
-    st.markdown(accuracy(view.report, view.split, leak_words(view)))
+    st.markdown(accuracy(view.report, view.split, leak_words(view.table, view.report)))
     scores(view)
     if view.split == "test":
         st.caption(f"These test images {times_revealed(view.dataset)} in this workspace.")
     chosen = st.segmented_control(
-        "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
+        "View",
+        list(VIEWS),
+        default="Matrix",
+        required=True,
+        key="view",
+        bind="query-params",
+        label_visibility="collapsed",
     )
-    if chosen == "Classes":
-        classes(view)
-    else:
-        matrix_and_faces(view)
+    VIEWS[chosen](view)
 
 
 choose_added()
@@ -132,7 +129,7 @@ else:
         view = None
         if file.is_file():
             with errors_shown():  # damaged predictions are told, and can be made again
-                view = View(model, dataset, split, *caching.predictions(file))
+                view = read_view(model, dataset, split, file)
         if view:
             show(view)
             with st.container(horizontal=True):
