@@ -24,7 +24,7 @@ def pick_cell(default: tuple[int, int], *, disabled: bool = False) -> tuple[int,
             if st.query_params.get(key) not in EMOTIONS:
                 st.session_state[key] = EMOTIONS[index]
     true, read = (
-        st.selectbox(label, EMOTIONS, key=key, bind="query-params", width=128, disabled=disabled)
+        st.selectbox(label, EMOTIONS, key=key, bind="query-params", width=124, disabled=disabled)
         for label, key in (("True", "true"), ("Read as", "read"))
     )
     return INDEX[true], INDEX[read]

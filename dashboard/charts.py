@@ -45,7 +45,7 @@ CONFIG: Final = {"displayModeBar": False, "scrollZoom": False}
 _DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _LABEL_ROOM: Final = 0.09  # of a panel's height: a line of text with its leading
 _LONGEST_LABEL: Final = 16  # characters
-_FAINT: Final = 0.01  # of all images: a difference of so many has the full colour, fewer are paler
+_FAINT: Final = 0.005  # of all images: a difference of so many has the full colour, fewer are paler
 
 
 def training_curves(
@@ -655,14 +655,14 @@ def contact_sheet(pictures: Sequence[Pixels], words: Sequence[str], columns: int
             hovertemplate="%{hovertext}<extra></extra>",
         )
     )
-    height, width = sheet.shape[:2]
+    down, across = sheet.shape[:2]
     figure.add_layout_image(
         source="data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode(),
-        x=0, y=0, sizex=width, sizey=height, xref="x", yref="y", sizing="stretch", layer="below",
+        x=0, y=0, sizex=across, sizey=down, xref="x", yref="y", sizing="stretch", layer="below",
     )  # fmt: skip
-    figure.update_xaxes(visible=False, range=[0, width], fixedrange=True, constrain="domain")
+    figure.update_xaxes(visible=False, range=[0, across], fixedrange=True, constrain="domain")
     figure.update_yaxes(
-        visible=False, range=[height, 0], fixedrange=True, scaleanchor="x", constrain="domain", constraintoward="top"
+        visible=False, range=[down, 0], fixedrange=True, scaleanchor="x", constrain="domain", constraintoward="top"
     )
     figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")
     _bare(figure, height=height)

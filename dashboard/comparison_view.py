@@ -140,9 +140,11 @@ def _faces(view: View, name: str, compared: Compared, cell: tuple[int, int] | No
     does = "right"
     if cell:
         does = f"{EMOTIONS[cell[0]]} " + ("rightly" if cell[0] == cell[1] else f"as {EMOTIONS[cell[1]]}")
+    if (linked := st.query_params.pop("alone", None)) in names:
+        st.session_state["alone"] = linked
     who = st.segmented_control(
         f"Only one reads {does}",
-        ("this", "other"),
+        ["this", "other"],
         format_func=lambda who: f"{plain(_short(names[who]))} · {len(only[who]):,}",
         default="this",
         required=True,
@@ -162,7 +164,9 @@ def _faces(view: View, name: str, compared: Compared, cell: tuple[int, int] | No
 
     places = [(view.split, row) for row in compared.rows[chosen].tolist()]
     contact_sheet(view.dataset, places, told, key=f"alone-{view.split}-{name}-{who}-{cell}")
-    link = {**view.link, "cells": "Difference", "against": name}
+    link = {**view.link, "cells": "Difference", "against": name, "alone": who}
+    if cell:
+        link |= {ONE_CELL: "true", "true": EMOTIONS[cell[0]], "read": EMOTIONS[cell[1]]}
     open_if_asked(view.dataset, places, view.table, ("evaluate", link))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN: Final = ("Row %", "Counts", "Column %", "Difference")
-ORDERS: Final = ("Most confident", "Least confident", "Highest loss")
+ORDERS: Final = ("Most sure", "Least sure", "Highest loss")
 
 _PAIRS: Final = 5
 
@@ -45,7 +45,7 @@ def matrix_and_faces(view: View) -> None:
         return
     with right, st.container(horizontal=True, vertical_alignment="bottom"):
         true, read = pick_cell(default)
-        order = st.selectbox("Sorted by", ORDERS, key="order", bind="query-params", width=148)
+        order = st.selectbox("Sorted by", ORDERS, key="order", bind="query-params", width=138)
     with left:
         figure = charts.confusion_matrix(view.report.confusion_matrix, theme(), show=show, selected=(true, read))
         clickable(figure, confusion_finding(view.report))
@@ -74,7 +74,7 @@ def _pairs(view: View) -> None:
 def in_order(cell: pd.DataFrame, true: int, read: int, order: str) -> pd.DataFrame:
     """The rows of a cell in one of ``ORDERS``; the loss falls as the probability of the true class rises."""
     by = PROBABILITY_COLUMNS[true if order == "Highest loss" else read]
-    return cell.sort_values(by, ascending=order != "Most confident", kind="stable")
+    return cell.sort_values(by, ascending=order != "Most sure", kind="stable")
 
 
 def _faces(view: View, true: int, read: int, order: str) -> None:

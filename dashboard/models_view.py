@@ -53,8 +53,8 @@ def models(view: View) -> None:
         },
     )
     st.caption(
-        f"{view.split} images of {view.dataset.name}. A row with no figures is a published recipe: what it states was "
-        "not measured here, and not on these images. Choose a row to look at its model."
+        f"Scores on the {view.split} images of {view.dataset.name}. A row without is a published recipe: what its "
+        "source states was not measured here, nor on these images. Choose a row to look at its model."
     )
 
 

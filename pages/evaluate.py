@@ -84,6 +84,8 @@ def show(view: View) -> None:
     finding(confusion_finding(view.report))
     st.markdown(accuracy(view.report, view.split, leak_words(view.table, view.report)))
     scores(view)
+    if view.report.n < (total := len(caching.table(view.dataset, view.split))):
+        st.caption(f"Partial: {view.report.n:,} of the {total:,} {view.split} images were answered.")
     if view.split == "test":
         st.caption(f"These test images {times_revealed(view.dataset)} in this workspace.")
     chosen = st.segmented_control(
@@ -112,6 +114,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
             bind="query-params",
         )
     add_model()
+if (training := newest_job("train")) and training.state().alive:
+    st.caption(f"{training.name} is still training: its model can be chosen when training ends.")
 if model is None:
     st.info("There is no model yet. Train one first.", icon=":material/model_training:")
     page_link("train", "Go to Train")
