@@ -18,10 +18,12 @@ ONE_CELL: Final = "one_cell"
 
 def pick_cell(default: tuple[int, int], *, disabled: bool = False) -> tuple[int, int]:
     """Two pickers; returns true and predicted class."""
+    # The address leaves out a picker's first class, so it names no cell only where it lacks both.
+    linked = any(st.query_params.get(key) in EMOTIONS for key in ("true", "read"))
     for key, index in zip(("true", "read"), default, strict=True):
         if st.session_state.get(key) not in EMOTIONS:
             st.session_state.pop(key, None)
-            if st.query_params.get(key) not in EMOTIONS:
+            if not linked:
                 st.session_state[key] = EMOTIONS[index]
     true, read = (
         st.selectbox(label, EMOTIONS, key=key, bind="query-params", width=124, disabled=disabled)

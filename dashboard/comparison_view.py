@@ -140,16 +140,16 @@ def _faces(view: View, name: str, compared: Compared, cell: tuple[int, int] | No
     does = "right"
     if cell:
         does = f"{EMOTIONS[cell[0]]} " + ("rightly" if cell[0] == cell[1] else f"as {EMOTIONS[cell[1]]}")
-    if (linked := st.query_params.pop("alone", None)) in names:
-        st.session_state["alone"] = linked
+    linked = st.query_params.pop("alone", st.session_state.get("alone", ""))
+    st.session_state["alone"] = linked if linked in names else "this"
     who = st.segmented_control(
         f"Only one reads {does}",
         ["this", "other"],
         format_func=lambda who: f"{plain(_short(names[who]))} · {len(only[who]):,}",
-        default="this",
         required=True,
         key="alone",
     )
+    assert who
     chosen = only[who]
     if not len(chosen):
         st.caption(f"There is no picture that only {plain(names[who])} reads {does}.")

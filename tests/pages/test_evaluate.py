@@ -78,6 +78,11 @@ def test_a_link_shows_the_pictures_of_a_cell(run, dataset, true, read):
     assert f"{n:,} of {total:,} {words}" in text
 
 
+def test_an_address_without_the_first_class_shows_the_same_cell(run, dataset):
+    predict(run, dataset)
+    assert "angry read as surprise" in text_of(open_page("evaluate", model="bright", read="surprise"))
+
+
 def test_it_opens_on_the_most_confused_pair_and_the_pickers_change_it(run, dataset):
     table = predict(run, dataset)
     wrong = table[table["label"] != table["predicted"]].groupby(["label", "predicted"]).size()
