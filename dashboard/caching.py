@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
+    from dashboard.comparison_view import Compared
     from dashboard.dataset_comparison import Comparison
     from dashboard.uploads import FileReadings
     from fer_core.data.decisions import Decision
@@ -267,6 +268,31 @@ def results(file: UploadedFile, opened: Dataset, split: str) -> tuple[Results, M
         FerError: It cannot be read.
     """
     return _results(file.file_id, opened.folder, _stamp(opened.folder / "dataset.json"), split, file)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _scores(file: Path, stamp: float) -> tuple[EvaluationReport, str]:
+    from dashboard.evaluation import leak_text
+
+    table, report = _predictions(file, stamp)
+    return report, leak_text(table, report)
+
+
+def scores(file: Path) -> tuple[EvaluationReport, str]:
+    """The scores of stored predictions, and whether the model knows the photographs; kept of many models."""
+    return _scores(file, _stamp(file))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _compared(other: Path, other_stamp: float, this: Path, stamp: float) -> Compared | None:
+    from dashboard.comparison_view import compare
+
+    return compare(_predictions(other, other_stamp)[0], _predictions(this, stamp)[0])
+
+
+def compared(other: Path, this: Path) -> Compared | None:
+    """Two models by their stored predictions; None where they share no image. Shared: do not change it."""
+    return _compared(other, _stamp(other), this, _stamp(this))
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import cv2
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from dashboard.drawings import INK, apart, face
@@ -27,6 +28,10 @@ ACCENT: Final = {"light": "#0F6B6B", "dark": "#4FB8B0"}
 QUIET: Final = {"light": "#8A9499", "dark": "#7C868F"}
 MATRIX_RAMP: Final = {"light": ["#F4F6F6", "#6FB3AD"], "dark": ["#181E25", "#1F6F6C"]}
 """From none to all; one text colour reads on both ends."""
+DIFFERENCE_RAMP: Final = {
+    theme: [orange, *MATRIX_RAMP[theme]] for theme, orange in (("light", "#E3A567"), ("dark", "#8A4F1D"))
+}
+"""From worse over equal to better; one text colour reads on all of it."""
 BORDER: Final = {"light": "#DDE3E3", "dark": "#2A323B"}
 RUN_COLOURS: Final = {
     "light": ["#0F6B6B", "#7A4A1E", "#5A7184", "#5E6B12", "#14809A", "#8A5A6E"],
@@ -40,6 +45,7 @@ CONFIG: Final = {"displayModeBar": False, "scrollZoom": False}
 _DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _LABEL_ROOM: Final = 0.09  # of a panel's height: a line of text with its leading
 _LONGEST_LABEL: Final = 16  # characters
+_FAINT: Final = 0.005  # of all images: a difference of so many has the full colour, fewer are paler
 
 
 def training_curves(
@@ -508,6 +514,65 @@ def confusion_matrix(
     text = [[f"{n:,.0f}" for n in row] for row in counts]
     if show != "Counts":
         text = [[f"{100 * share:.0f}" for share in row] for row in shade]
+    told = [
+        f"{counts[t, p]:,.0f} pictures · {100 * row_share[t, p]:.1f} % of the row · "
+        f"{100 * column_share[t, p]:.1f} % of the column"
+        for t, p in np.ndindex(*counts.shape)
+    ]
+    return _matrix(shade, (0, 1), MATRIX_RAMP[theme], text, told, theme, selected)
+
+
+def difference_matrix(
+    matrix: NDArray[np.int64],
+    other: NDArray[np.int64],
+    theme: str,
+    *,
+    names: tuple[str, str],
+    selected: tuple[int, int] | None = None,
+) -> go.Figure:
+    """A confusion matrix minus that of another model on the same images; its cells can be clicked likewise.
+
+    The sign says more or fewer, the colour better (teal: more hits or fewer mistakes) or worse (orange).
+
+    Args:
+        matrix: Counts ``[7, 7]``.
+        other: Those of the other model.
+        theme: "light" or "dark".
+        names: Of the model and of the other.
+        selected: True and predicted class of the cell to frame.
+    """
+    difference = matrix - other
+    better = np.where(np.eye(len(difference), dtype=bool), difference, -difference)
+    # A handful of images are noise, and shall look like it.
+    bound = max(1, np.abs(difference).max(), _FAINT * matrix.sum())
+    text = [[f"{n:+,d}" if n else "0" for n in row] for row in difference]
+    told = [
+        f"{matrix[cell]:,} by {names[0]} · {other[cell]:,} by {names[1]} ({difference[cell]:+,d})"
+        for cell in np.ndindex(*difference.shape)
+    ]
+    return _matrix(better, (-bound, bound), DIFFERENCE_RAMP[theme], text, told, theme, selected)
+
+
+def _matrix(
+    shade: NDArray[np.number[Any]],
+    bounds: tuple[float, float],
+    ramp: Sequence[str],
+    text: Sequence[Sequence[str]],
+    told: Sequence[str],
+    theme: str,
+    selected: tuple[int, int] | None,
+) -> go.Figure:
+    """A matrix of the seven classes.
+
+    Args:
+        shade: What colours a cell, ``[7, 7]``.
+        bounds: Its values at both ends of the ramp.
+        ramp: Colours, evenly spaced.
+        text: What stands in each cell.
+        told: What stands under the pointer, below the names of the classes, row by row.
+        theme: "light" or "dark".
+        selected: The cell to frame.
+    """
     names = [emotion.capitalize() for emotion in EMOTIONS]
     places = range(len(EMOTIONS))
     figure = go.Figure(
@@ -515,9 +580,9 @@ def confusion_matrix(
             z=shade,
             x=list(places),
             y=list(places),
-            zmin=0,
-            zmax=1,
-            colorscale=MATRIX_RAMP[theme],
+            zmin=bounds[0],
+            zmax=bounds[1],
+            colorscale=ramp,
             showscale=False,
             xgap=2,
             ygap=2,
@@ -534,9 +599,7 @@ def confusion_matrix(
         selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
         customdata=cells,
         hovertext=[
-            f"{names[t]} read as {names[p].lower()}<br>{counts[t, p]:,.0f} pictures · "
-            f"{100 * row_share[t, p]:.1f} % of the row · {100 * column_share[t, p]:.1f} % of the column"
-            for t, p in cells
+            f"{names[t]} read as {names[p].lower()}<br>{words}" for (t, p), words in zip(cells, told, strict=True)
         ],
         hovertemplate="%{hovertext}<extra></extra>",
     )  # fmt: skip
@@ -592,14 +655,14 @@ def contact_sheet(pictures: Sequence[Pixels], words: Sequence[str], columns: int
             hovertemplate="%{hovertext}<extra></extra>",
         )
     )
-    height, width = sheet.shape[:2]
+    down, across = sheet.shape[:2]
     figure.add_layout_image(
         source="data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode(),
-        x=0, y=0, sizex=width, sizey=height, xref="x", yref="y", sizing="stretch", layer="below",
+        x=0, y=0, sizex=across, sizey=down, xref="x", yref="y", sizing="stretch", layer="below",
     )  # fmt: skip
-    figure.update_xaxes(visible=False, range=[0, width], fixedrange=True, constrain="domain")
+    figure.update_xaxes(visible=False, range=[0, across], fixedrange=True, constrain="domain")
     figure.update_yaxes(
-        visible=False, range=[height, 0], fixedrange=True, scaleanchor="x", constrain="domain", constraintoward="top"
+        visible=False, range=[down, 0], fixedrange=True, scaleanchor="x", constrain="domain", constraintoward="top"
     )
     figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")
     _bare(figure, height=height)

@@ -161,7 +161,7 @@ def open_if_asked(
     Args:
         dataset: Where the pictures are.
         places: Where in it, in the order of "previous" and "next".
-        predictions: What a model says of every row of the split, where they are all of one.
+        predictions: What a model says of them, where they are all of one split.
         link: Page and query of a link with the same choices.
         model: The file of the model that said it, which can then be asked where it looked.
         decides: Whether something can be decided about the pictures there.
@@ -213,23 +213,24 @@ def _story(
     about = images[(images["split"] == split) & (images["row"] == row)].iloc[0]
     label = EMOTIONS[int(about["label"])]
     picture = decode(dataset.encoded(split, [row])[0])
+    answer = predictions[predictions["row"] == row] if predictions is not None else None
     left, right = st.columns(2, gap="medium")
     left.image(drawings.face(picture, _SIDE), width=_SIDE, alt=f"A {split} picture labelled {label}")
     with right:
         st.markdown(f"**Labelled {label}**")
-        if predictions is not None:
-            said = predictions.iloc[row]
+        if answer is not None:
+            said = answer.iloc[0]
             probabilities = {e: float(said[c]) for e, c in zip(EMOTIONS, PROBABILITY_COLUMNS, strict=True)}
             top = EMOTIONS[int(said["predicted"])]
             st.markdown(f"Read as {top} · {100 * probabilities[top]:.1f} %")
             st.image(drawings.seven_bars(probabilities, theme()), width="stretch", alt=drawings.told(probabilities))
-            seen = seen_of(predictions)
-            if seen is not None and seen[row]:
+            seen = seen_of(answer)
+            if seen is not None and seen[0]:
                 st.badge("A copy was trained on", icon=":material/warning:", color="orange")
         for words in flag_words(about["flags"]):
             st.badge(words, color="gray")
-    if predictions is not None and model is not None:
-        explanation(picture, EMOTIONS[int(predictions["predicted"].iloc[row])], model, "drawer")
+    if answer is not None and model is not None:
+        explanation(picture, EMOTIONS[int(answer["predicted"].iloc[0])], model, "drawer")
     told = f"left out: {about['why']}" if split == LEFT_OUT else split
     st.caption(plain(f"{about['path']} · {about['source']} · {told} · row {row:,}"))
     if isinstance(about["parent_id"], str):

@@ -1,37 +1,42 @@
-"""What a model said of a split, as the Evaluate page shows it: scores, matrix, the faces of a cell, classes."""
+"""What a model said of a split, as the Evaluate page shows it: scores, classes, downloads."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
-from dashboard import charts
-from dashboard.components import theme
-from dashboard.drawer import contact_sheet, open_if_asked
+from dashboard import caching
 from fer_core.data.dataset import Dataset
-from fer_core.emotions import EMOTIONS, INDEX
+from fer_core.emotions import EMOTIONS
+from fer_core.errors import FerError
 from fer_core.evaluation.metrics import Interval
-from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, seen_of
+from fer_core.evaluation.predictions import predictions_file, seen_of
 from fer_core.evaluation.report import EvaluationReport, report_table
-from fer_core.inference.served import ServedModel
+from fer_core.inference.kept_results import KeptResults
+from fer_core.inference.served import ServedModel, list_models
+from fer_core.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = ("Row %", "Counts", "Column %")
-
 
 @dataclass(frozen=True)
 class View:
-    """A model's predictions on a split of a dataset, and their scores."""
+    """A model's predictions on a split of a dataset, and their scores.
+
+    ``file`` is where the predictions are kept.
+    """
 
     model: ServedModel
     dataset: Dataset
     split: str
+    file: Path
     table: pd.DataFrame
     report: EvaluationReport
 
@@ -40,34 +45,79 @@ class View:
         """Query of a link to this view."""
         return {"model": self.model.name, "dataset": self.dataset.name, "split": self.split}
 
+    @property
+    def model_file(self) -> Path | None:
+        """The model, where we have it and not its answers alone."""
+        return None if isinstance(self.model, KeptResults) else self.model.path
 
-def leak_words(view: View) -> str:
-    """Whether the model knows the photographs it is scored on: the badge of its accuracy, in Markdown."""
-    seen = seen_of(view.table)
+
+def read_view(model: ServedModel, dataset: Dataset, split: str, file: Path) -> View:
+    """The view of stored predictions.
+
+    Raises:
+        FerError: They are damaged, or not of the images that the split holds.
+    """
+    table, report = caching.predictions(file)
+    images = caching.table(dataset, split)
+    rows = table["row"].to_numpy()
+    if not np.isin(rows, np.arange(len(images))).all() or not np.array_equal(
+        images[["path", "label"]].to_numpy()[rows], table[["path", "label"]].to_numpy()
+    ):
+        raise FerError(f"{file}: the predictions are not of the {split} images of {dataset.name}. Evaluate again.")
+    return View(model, dataset, split, file, table, report)
+
+
+def kept(dataset: Dataset, split: str) -> dict[str, Path]:
+    """The models whose predictions of a split are kept, by name in the order of the picker, and the files of these."""
+    space = Workspace.default()
+    files: dict[str, Path] = {}
+    for model in list_models(space):
+        file = predictions_file(model.results(space.evaluations, dataset.info.fingerprint), split)
+        if file.is_file():
+            files.setdefault(model.name, file)
+    return files
+
+
+def leak_text(table: pd.DataFrame, report: EvaluationReport) -> str:
+    """Whether a model knows the photographs it is scored on."""
+    seen = seen_of(table)
     if seen is None:
-        return ":gray-badge[Leaks not known]"
+        return "Leaks not known"
     if not seen.any():
         return "Clean"
-    about = "about " if view.report.leak_free.note.startswith("Approximate") else ""
-    return f":orange-badge[:material/warning: Leaky · {about}{seen.sum():,} of {len(seen):,}]"
+    about = "about " if report.leak_free.note.startswith("Approximate") else ""
+    return f"Leaky · {about}{seen.sum():,} of {len(seen):,}"
 
 
-def most_confused(matrix: Sequence[Sequence[int]]) -> tuple[int, int] | None:
-    """True and predicted class of the largest number of mistakes; None where there is no mistake."""
+def leak_words(table: pd.DataFrame, report: EvaluationReport) -> str:
+    """``leak_text`` as the badge of an accuracy, in Markdown."""
+    text = leak_text(table, report)
+    if text == "Clean":
+        return text
+    return f":orange-badge[:material/warning: {text}]" if text.startswith("Leaky") else f":gray-badge[{text}]"
+
+
+def most_confused(matrix: Sequence[Sequence[int]], most: int = 1) -> list[tuple[int, int]]:
+    """True and predicted class of the largest numbers of mistakes, the largest first; of none where there is none."""
     counts = np.array(matrix)
     np.fill_diagonal(counts, 0)
-    if not counts.any():
-        return None
-    true, predicted = np.unravel_index(int(counts.argmax()), counts.shape)
-    return int(true), int(predicted)
+    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    cells = zip(*np.unravel_index(order, counts.shape), strict=True)
+    return [(int(true), int(read)) for true, read in cells if counts[true, read]]
+
+
+def pair_words(matrix: Sequence[Sequence[int]], true: int, read: int) -> str:
+    """A cell in words, with its share of the row."""
+    n, total = matrix[true][read], sum(matrix[true])
+    return f"{EMOTIONS[true]} read as {EMOTIONS[read]} {n:,} of {total:,} ({100 * n / total:.1f} %)"
 
 
 def confusion_finding(report: EvaluationReport) -> str:
     """The page's finding: what is most often taken for what."""
-    pair = most_confused(report.confusion_matrix)
-    if pair is None:
+    pairs = most_confused(report.confusion_matrix)
+    if not pairs:
         return "No picture is read wrongly."
-    true, predicted = pair
+    true, predicted = pairs[0]
     n, total = report.confusion_matrix[true][predicted], sum(report.confusion_matrix[true])
     return f"Most often confused: {EMOTIONS[true]} read as {EMOTIONS[predicted]} ({n:,} of {total:,})."
 
@@ -78,7 +128,7 @@ def scores(view: View) -> None:
     with st.grid(4, min_column_width=150):
         st.metric(
             f"All images · n {report.n:,}",
-            _interval(report.accuracy, report.ci95),
+            with_interval(report.accuracy, report.ci95),
             border=True,
             height="stretch",
             help=f"Accuracy on {view.split} with its 95 % interval.",
@@ -86,7 +136,7 @@ def scores(view: View) -> None:
         known = leak_free.accuracy is not None and leak_free.ci95 is not None
         st.metric(
             f"Never seen · n {leak_free.n:,}",
-            _interval(leak_free.accuracy, leak_free.ci95) if known else "—",  # type: ignore[arg-type]
+            with_interval(leak_free.accuracy, leak_free.ci95) if known else "—",  # type: ignore[arg-type]
             border=True,
             height="stretch",
             help="Never seen in train: accuracy on images without a copy among the photographs this model was trained "
@@ -109,66 +159,10 @@ def scores(view: View) -> None:
         )
 
 
-def _interval(value: float, interval: Interval) -> str:
+def with_interval(value: float, interval: Interval) -> str:
+    """A share and half its interval, in percent."""
     low, high = interval
     return f"{100 * value:.1f} % ± {50 * (high - low):.1f}"
-
-
-@st.fragment  # a click runs this alone, not the page
-def matrix_and_faces(view: View) -> None:
-    """The matrix, and beside it the faces of the chosen cell; a click, the two pickers or a link choose it."""
-    default = most_confused(view.report.confusion_matrix) or (0, 0)
-    for key, index in (("true", default[0]), ("read", default[1])):
-        if st.session_state.get(key) not in EMOTIONS:
-            st.session_state.pop(key, None)
-            if st.query_params.get(key) not in EMOTIONS:
-                st.session_state[key] = EMOTIONS[index]
-    left, right = st.columns([5, 4], gap="medium")
-    with right, st.container(horizontal=True, vertical_alignment="bottom"):
-        true = INDEX[st.selectbox("True", EMOTIONS, key="true", bind="query-params", width=140)]
-        read = INDEX[st.selectbox("Read as", EMOTIONS, key="read", bind="query-params", width=140)]
-    with left:
-        show = st.segmented_control("In the cells", SHOWN, default=SHOWN[0], required=True, key="cells")
-        figure = charts.confusion_matrix(view.report.confusion_matrix, theme(), show=show, selected=(true, read))
-        st.plotly_chart(
-            figure,
-            config=charts.CONFIG,
-            key="matrix",
-            on_select=_choose_cell,
-            selection_mode="points",
-            alt=confusion_finding(view.report),
-        )
-    with right:
-        _faces(view, true, read)
-
-
-def _choose_cell() -> None:
-    points = st.session_state["matrix"].selection.points
-    if points:
-        true, read = points[0]["customdata"]
-        st.session_state["true"], st.session_state["read"] = EMOTIONS[true], EMOTIONS[read]
-
-
-def _faces(view: View, true: int, read: int) -> None:
-    column = PROBABILITY_COLUMNS[read]
-    cell = view.table[(view.table["label"] == true) & (view.table["predicted"] == read)]
-    cell = cell.sort_values(column, ascending=False, kind="stable")
-    total = int((view.table["label"] == true).sum())
-    words = f"{EMOTIONS[true]} read as {EMOTIONS[read]}" if true != read else f"{EMOTIONS[true]} read rightly"
-    st.markdown(f"**{len(cell):,} of {total:,} {words}** :gray[most confident first]")
-    if cell.empty:
-        st.caption("No picture is in this cell.")
-        return
-    places = [(view.split, row) for row in cell["row"].tolist()]
-    shares = cell[column].to_numpy()
-    contact_sheet(
-        view.dataset,
-        places,
-        lambda at: f"{EMOTIONS[true]} read as {EMOTIONS[read]}, {100 * shares[at]:.0f} %",
-        key=f"sheet-{view.split}-{true}-{read}",
-    )
-    link = {**view.link, "true": EMOTIONS[true], "read": EMOTIONS[read]}
-    open_if_asked(view.dataset, places, view.table, ("evaluate", link), model=view.model.path)
 
 
 def classes(view: View) -> None:
@@ -199,6 +193,17 @@ def downloads(view: View) -> None:
         for words, data, name in (
             ("Classification report, CSV", lambda: report_table(view.report).to_csv(index=False), f"{stem}.report.csv"),
             ("Predictions, CSV", lambda: named.to_csv(index=False), f"{stem}.predictions.csv"),
+            ("Predictions, Parquet", view.file.read_bytes, f"{stem}.predictions.parquet"),
             ("All scores, JSON", lambda: view.report.model_dump_json(indent=2), f"{stem}.json"),
+            ("Confusion matrix, PNG", lambda: _matrix_png(view), f"{stem}.confusion.png"),
         ):
             st.download_button(words, data, file_name=name, on_click="ignore", type="tertiary")
+
+
+def _matrix_png(view: View) -> bytes:
+    from fer_core.evaluation.figures import write_confusion_matrix
+
+    drawn = io.BytesIO()
+    title = f"{view.model.name} · {view.dataset.name} · {view.split} · {leak_text(view.table, view.report)}"
+    write_confusion_matrix(view.report, drawn, title=title)
+    return drawn.getvalue()

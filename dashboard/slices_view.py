@@ -134,7 +134,7 @@ def _wrong(view: View, by: str, chosen: Slice) -> None:
         key=f"slice-{view.split}-{by}-{chosen.name}",
     )
     link = {**view.link, "view": "Slices", "slice_by": by, "slice": chosen.name}
-    open_if_asked(view.dataset, places, view.table, ("evaluate", link))
+    open_if_asked(view.dataset, places, view.table, ("evaluate", link), model=view.model_file)
 
 
 def _words(chosen: Slice) -> str:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -48,13 +48,16 @@ def new_figure(title: str, width: float, height: float) -> Figure:
     return figure
 
 
-def save(figure: Figure, file: Path) -> None:
-    """Writes a figure as PNG, at once or not at all."""
+def save(figure: Figure, file: Path | IO[bytes]) -> None:
+    """Writes a figure as PNG, a file at once or not at all."""
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in another script is drawn as boxes
         figure.savefig(content, format="png")
-    write_atomically(file, content.getvalue())
+    if isinstance(file, Path):
+        write_atomically(file, content.getvalue())
+    else:
+        file.write(content.getvalue())
 
 
 def bare(axes: Axes) -> None:

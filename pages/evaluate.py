@@ -17,16 +17,10 @@ from dashboard.components import (
     page_link,
 )
 from dashboard.confidence_view import confidence
-from dashboard.evaluation import (
-    View,
-    classes,
-    confusion_finding,
-    downloads,
-    leak_words,
-    matrix_and_faces,
-    scores,
-)
+from dashboard.evaluation import View, classes, confusion_finding, downloads, leak_words, read_view, scores
+from dashboard.matrix_view import matrix_and_faces
 from dashboard.model_upload import choose_added
+from dashboard.models_view import models
 from dashboard.results_upload import (
     about_results,
     add_model_or_results,
@@ -46,7 +40,13 @@ from fer_core.jobs.state import JobState
 from fer_core.workspace import Workspace
 
 SPLITS = ("validation", "test")
-VIEWS = ("Matrix", "Classes", "Confidence", "Slices")
+VIEWS = {
+    "Matrix": matrix_and_faces,
+    "Classes": classes,
+    "Confidence": confidence,
+    "Slices": slices,
+    "Models": models,
+}
 
 space = Workspace.default()
 
@@ -99,22 +99,23 @@ def not_evaluated(
 
 def show(view: View) -> None:
     finding(confusion_finding(view.report))
-    st.markdown(accuracy(view.report, view.split, leak_words(view)))
+    st.markdown(accuracy(view.report, view.split, leak_words(view.table, view.report)))
     about_results(view)
     scores(view)
+    if view.report.n < (total := len(caching.table(view.dataset, view.split))):
+        st.caption(f"Partial: {view.report.n:,} of the {total:,} {view.split} images were answered.")
     if view.split == "test":
         st.caption(f"These test images {times_revealed(view.dataset)} in this workspace.")
     chosen = st.segmented_control(
-        "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
+        "View",
+        list(VIEWS),
+        default="Matrix",
+        required=True,
+        key="view",
+        bind="query-params",
+        label_visibility="collapsed",
     )
-    if chosen == "Classes":
-        classes(view)
-    elif chosen == "Confidence":
-        confidence(view)
-    elif chosen == "Slices":
-        slices(view)
-    else:
-        matrix_and_faces(view)
+    VIEWS[chosen](view)
 
 
 choose_added()
@@ -132,6 +133,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
             bind="query-params",
         )
     add_model_or_results(dataset, split)
+if (training := newest_job("train")) and training.state().alive:
+    st.caption(f"{training.name} is still training: its model can be chosen when training ends.")
 if model is None:
     st.info("There is no model yet. Train one first.", icon=":material/model_training:")
     page_link("train", "Go to Train")
@@ -149,7 +152,7 @@ else:
         view = None
         if file.is_file():
             with errors_shown():  # damaged predictions are told, and can be made again
-                view = View(model, dataset, split, *caching.predictions(file))
+                view = read_view(model, dataset, split, file)
         if view:
             show(view)
             with st.container(horizontal=True):

@@ -11,10 +11,10 @@ import numpy as np
 import typer
 
 from fer_core.cli.console import note
-from fer_core.cli.pairs import p_words
 from fer_core.data.quality import measure_images
 from fer_core.errors import FerError
 from fer_core.evaluation.calibration import apply_temperature
+from fer_core.evaluation.compare import p_words
 from fer_core.evaluation.confidence import Answered, answered_at, reliability_bins
 from fer_core.evaluation.csv_rows import read_bytes
 from fer_core.evaluation.predictions import origin_of, probabilities_of

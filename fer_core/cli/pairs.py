@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from fer_core.emotions import CODES, EMOTIONS
-from fer_core.evaluation.compare import PairedAnswers, PairedDifference
+from fer_core.evaluation.compare import PairedAnswers, PairedDifference, p_words
 from fer_core.workspace import printable
 
 
@@ -20,11 +20,6 @@ def difference_words(difference: PairedDifference, first: str) -> str:
         f"(only this one right: {difference.only_b:,}, only {first}: {difference.only_a:,}); "
         f"exact McNemar test {p_words(difference.p_value)}"
     )
-
-
-def p_words(p: float) -> str:
-    """A p value with as many digits as are of use."""
-    return f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"
 
 
 def document(answers: PairedAnswers, *, details: bool) -> dict[str, Any]:

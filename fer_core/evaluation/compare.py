@@ -127,6 +127,11 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * tail / 2**n)
 
 
+def p_words(p: float) -> str:
+    """A p value with as many digits as are of use."""
+    return f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"
+
+
 def paired_interval(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
     """95% interval of the difference between two proportions of the same sample, the first minus the second.
 

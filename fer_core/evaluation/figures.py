@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,12 @@ def confusion_matrix_file(folder: Path, split: str) -> Path:
     return folder / f"confusion_matrix_{'val' if split == 'validation' else split}.png"
 
 
-def write_confusion_matrix(report: EvaluationReport, file: Path, *, title: str) -> None:
+def write_confusion_matrix(report: EvaluationReport, file: Path | IO[bytes], *, title: str) -> None:
     """Draws a confusion matrix: rows true, columns predicted, counts and shares of the row.
 
     Args:
         report: Whose matrix, accuracy, interval and number of images are shown.
-        file: The PNG to write.
+        file: The PNG to write, or where to write it.
         title: Model, split, and whether the data is clean or leaky; the figures follow it.
     """
     from matplotlib.colors import LinearSegmentedColormap

@@ -63,7 +63,7 @@ def evaluation_folder(evaluations: Path, model: Path, fingerprint: str) -> Path:
     return evaluations / f"{digest[:DIGEST_DIGITS]}-{fingerprint[:DIGEST_DIGITS]}"
 
 
-@lru_cache(maxsize=16)  # a page asks at every rerun, and a file of a hundred megabytes takes a while
+@lru_cache(maxsize=128)  # a page asks at every rerun, and a file of a hundred megabytes takes a while
 def _digest(file: Path, stamp: int) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
@@ -157,6 +157,13 @@ def read_predictions(file: Path) -> pd.DataFrame:
     numbers = all(table[column].dtype.kind == "f" for column in PROBABILITY_COLUMNS)
     if not numbers or not all(classes.dtypes == np.int64) or not classes.isin(range(len(EMOTIONS))).all(axis=None):
         raise FerError(f"{file}: the predictions are damaged (values out of range). Evaluate again.")
+    probabilities = probabilities_of(table)
+    said = probabilities[np.arange(len(table)), table["predicted"].to_numpy()]
+    if (said < probabilities.max(axis=1)).any():  # else scores and pictures would tell two stories
+        raise FerError(
+            f"{file}: what is predicted is not the class of the highest probability, so its classes are in another "
+            "order. Evaluate again."
+        )
     return table
 
 

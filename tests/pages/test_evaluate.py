@@ -1,14 +1,19 @@
 """The Evaluate page as Streamlit runs it: sealed test, stored predictions, the pictures of a cell."""
 
+import json
+import os
+import re
+
 import numpy as np
 import pytest
 
+from dashboard.comparison_view import compare
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.predictions import Origin, predictions_file, read_predictions, write_predictions
 from fer_core.evaluation.reveals import reveals
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
-from fer_core.jobs.store import list_jobs
+from fer_core.jobs.store import Job, list_jobs
 from tests.pages.opened import open_page, text_of
 from tests.unit.runs import write_run
 
@@ -22,12 +27,12 @@ def button(app, label):
     return next(found for found in app.button if found.label == label)
 
 
-def predict(run, dataset, seen=None):
-    """Predictions of random certainty; every third picture is read as the class after the right one."""
+def predict(run, dataset, seen=None, every=3):
+    """Predictions of random certainty; every so many-th picture is read as the class after the right one."""
     split = dataset.split("validation")
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(every)
     answers = random.uniform(0.0, 0.1, (len(split), 7))
-    said = (split.labels + (np.arange(len(split)) % 3 == 0)) % 7
+    said = (split.labels + (np.arange(len(split)) % every == 0)) % 7
     answers[np.arange(len(split)), said] = random.uniform(0.4, 1.0, len(split))
     write_predictions(
         predictions_file(run, "validation"),
@@ -35,7 +40,7 @@ def predict(run, dataset, seen=None):
         labels=split.labels,
         probabilities=answers / answers.sum(axis=1, keepdims=True),
         seen=seen(len(split)) if seen else None,
-        origin=Origin(model="bright", dataset=dataset.name, note="Exact."),
+        origin=Origin(model=run.name, dataset=dataset.name, note="Exact."),
     )
     return read_predictions(predictions_file(run, "validation"))
 
@@ -73,6 +78,11 @@ def test_a_link_shows_the_pictures_of_a_cell(run, dataset, true, read):
     assert f"{n:,} of {total:,} {words}" in text
 
 
+def test_an_address_without_the_first_class_shows_the_same_cell(run, dataset):
+    predict(run, dataset)
+    assert "angry read as surprise" in text_of(open_page("evaluate", model="bright", read="surprise"))
+
+
 def test_it_opens_on_the_most_confused_pair_and_the_pickers_change_it(run, dataset):
     table = predict(run, dataset)
     wrong = table[table["label"] != table["predicted"]].groupby(["label", "predicted"]).size()
@@ -82,6 +92,84 @@ def test_it_opens_on_the_most_confused_pair_and_the_pickers_change_it(run, datas
     assert (app.selectbox(key="true").value, app.selectbox(key="read").value) == (true, read)
     app.selectbox(key="read").set_value(true).run()
     assert f"{true} read rightly" in text_of(app)
+    words = f"{true} read as {read} {wrong.max():,} of "  # the same again, to choose the cell with
+    next(found for found in app.button if found.label.startswith(words)).click().run()
+    assert app.selectbox(key="read").value == read
+
+
+def told(app, chart=-1):
+    """What stands under the pointer in a contact sheet or a matrix."""
+    return json.loads(app.get("plotly_chart")[chart].proto.spec)["data"][-1]["hovertext"]
+
+
+def test_the_faces_of_a_cell_are_sorted(run, dataset):
+    table = predict(run, dataset)
+    cell = table[(table["label"] == 3) & (table["predicted"] == 4)]
+    assert len(cell) > 3
+    sure = [float(re.search(r"(\d+) %", words)[1]) for words in told(open_page("evaluate", true="happy", read="sad"))]
+    app = open_page("evaluate", true="happy", read="sad", order="Least sure")
+    assert [float(re.search(r"(\d+) %", words)[1]) for words in told(app)] == sorted(sure) == sure[::-1]
+    app.selectbox(key="order").set_value("Highest loss").run()
+    losses = np.sort(-np.log(cell["p_happy"]))[::-1]
+    assert [words.rpartition(" ")[2] for words in told(app)] == [f"{loss:.1f}" for loss in losses]
+
+
+def test_two_models_are_compared_picture_by_picture(workspace, run, dataset):
+    this, other = predict(run, dataset), predict(write_run(workspace, "dim", dataset), dataset, every=5)
+    right, there = (table["label"] == table["predicted"] for table in (this, other))
+    app = open_page("evaluate", model="bright", cells="Difference")
+    points = 100 * (right.mean() - there.mean())
+    assert f"bright against dim: {points:+.1f} ± " in text_of(app)
+    assert f"points on {len(this):,} validation images; exact McNemar test p" in text_of(app)
+    assert f"dim: {100 * there.mean():.1f} % ± " in text_of(app)
+    only = app.get("button_group")[-1].options
+    assert only == [f"bright · {(right & ~there).sum()}", f"dim · {(there & ~right).sum()}"]
+    matrix = np.array(json.loads(app.get("plotly_chart")[0].proto.spec)["data"][0]["text"], int)
+    assert not matrix.sum(axis=1).any()
+    app.toggle(key="one_cell").set_value(True).run()
+    app.selectbox(key="true").set_value("fear").run()
+    app.selectbox(key="read").set_value("happy").run()
+    here, away = (int(words.rpartition(" ")[2]) for words in app.get("button_group")[-1].options)
+    assert here - away == matrix[2, 3] != 0
+    assert all(words.startswith("labelled fear<br>bright: happy") for words in told(app))
+
+
+def test_what_one_model_has_more_of_in_a_cell_is_what_it_alone_puts_there(workspace, run, dataset):
+    this, other = predict(run, dataset), predict(write_run(workspace, "dim", dataset), dataset, every=4)
+    found = compare(other, this.drop(index=range(9)))
+    before, now = found.matrices
+    for cell in np.ndindex(7, 7):
+        only_other, only_this = found.alone(cell)
+        assert len(only_this) - len(only_other) == now[cell] - before[cell]
+        rows = this.loc[found.rows[only_this]]
+        assert (rows["label"] == cell[0]).all()
+        assert (rows["predicted"] == cell[1]).all()
+        assert not (other.loc[rows.index, "predicted"] == cell[1]).any()
+
+
+def test_without_another_model_it_says_how_to_compare(run, dataset):
+    predict(run, dataset)
+    assert "No other model has been evaluated on these" in text_of(open_page("evaluate", cells="Difference"))
+
+
+def test_another_model_whose_predictions_are_damaged_is_told(workspace, run, dataset):
+    predict(run, dataset)
+    predictions_file(write_run(workspace, "dim", dataset), "validation").write_bytes(b"no parquet")
+    for query in ({"cells": "Difference"}, {"view": "Models"}):
+        assert "the predictions are damaged" in text_of(open_page("evaluate", model="bright", **query))
+
+
+def test_models_hold_every_model_of_the_split_and_what_was_published(workspace, run, dataset):
+    predict(run, dataset)
+    table = predict(write_run(workspace, "dim", dataset), dataset, every=5)
+    app = open_page("evaluate", model="bright", view="Models")
+    rows = app.dataframe[0].value.set_index("Model")
+    assert list(rows.index) == ["dim", "bright", "ResNet50", "ResNet50V2"]
+    accuracy = (table["label"] == table["predicted"]).mean()
+    assert rows.loc["dim", "Accuracy"].startswith(f"{100 * accuracy:.1f} % ± ")
+    assert rows.loc["dim", "n"] == len(table)
+    assert "not measured here" in rows.loc["ResNet50V2", "What is known"]
+    assert rows.loc["ResNet50V2"].drop("What is known").isna().all()
 
 
 @pytest.mark.parametrize(
@@ -147,6 +235,43 @@ def test_damaged_predictions_are_told_and_can_be_made_again(workspace, run, data
     wait_for_job(workspace)
     app.run()
     assert "validation · n" in text_of(app)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.assign(predicted=(table["predicted"] + 1) % 7), "its classes are in another order"),
+        (lambda table: table.drop(columns="p_neutral"), "it lacks p_neutral"),
+        (lambda table: table.assign(path="elsewhere/" + table["path"]), "are not of the validation images of faces"),
+        (lambda table: table.assign(row=table["row"] + 1), "are not of the validation images of faces"),
+    ],
+    ids=["order", "six classes", "other pictures", "other rows"],
+)
+def test_predictions_of_something_else_are_told(run, dataset, change, words):
+    change(predict(run, dataset)).to_parquet(predictions_file(run, "validation"))
+    app = open_page("evaluate")
+    assert words in text_of(app)
+    assert button(app, "Evaluate now")
+
+
+@pytest.mark.filterwarnings("error")
+def test_predictions_of_a_part_without_a_class_are_marked_as_partial(run, dataset):
+    table = predict(run, dataset)
+    part = table[table["label"] != EMOTIONS.index("disgust")]
+    part.to_parquet(predictions_file(run, "validation"))
+    app = open_page("evaluate", true="disgust", read="fear")
+    assert f"Partial: {len(part):,} of the {len(table):,} validation images were answered." in text_of(app)
+    assert "0 of 0 disgust read as fear" in text_of(app)
+    assert "No picture is in this cell." in text_of(app)
+
+
+def test_a_run_that_still_trains_is_told(workspace, run, dataset):
+    predict(run, dataset)
+    lock = Job.create(workspace.runs, "train", "young", ["train", dataset.name]).take_lock()
+    try:
+        assert "young is still training: its model can be chosen when training ends." in text_of(open_page("evaluate"))
+    finally:
+        os.close(lock)
 
 
 def test_the_number_field_opens_a_picture_with_its_story(run, dataset):
