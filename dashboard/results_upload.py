@@ -22,8 +22,9 @@ from dashboard.components import (
 from dashboard.evaluation import View
 from dashboard.model_upload import choose_training, model_form
 from dashboard.uploads import let_go_of_others
+from fer_core import limits
 from fer_core.data.dataset import Dataset
-from fer_core.evaluation.csv_rows import MAX_BYTES
+from fer_core.errors import FerError
 from fer_core.evaluation.leaks import never_seen
 from fer_core.evaluation.matching import Matches
 from fer_core.evaluation.orders import ORDERS, fit_orders, misfit, order_text
@@ -89,7 +90,7 @@ def _results_form(dataset: Dataset, split: str, number: int) -> None:
     upload = st.file_uploader(
         "CSV: a column `file`, and one for each class",
         type=["csv", "tsv", "txt"],
-        max_upload_size=MAX_BYTES >> 20,
+        max_upload_size=limits.RESULTS_MB,
         help="Probabilities, scores or logits of each of the seven classes. Files are found by how their path ends.",
         key=f"results_file_{number}",
     )
@@ -100,6 +101,8 @@ def _results_form(dataset: Dataset, split: str, number: int) -> None:
         st.caption(f"They are scored on {where}, as chosen on the page.")
     else:
         with errors_shown():
+            if upload.size > limits.RESULTS_MB * 2**20:  # the browser's check can be passed by
+                raise FerError(f"{upload.name}: larger than {limits.RESULTS_MB} MB. Score it by the command line.")
             results, matches = caching.results(upload, dataset, split)
             st.caption(f"{len(matches.files):,} of its {len(results.files):,} files are images of {where}.")
             if not results.named and len(matches.files):

@@ -40,6 +40,9 @@ MODEL_SECONDS: Final = _whole("FER_MAX_MODEL_SECONDS", 120)
 MODEL_MEMORY_MB: Final = _whole("FER_MAX_MODEL_MEMORY_MB", 4096)
 """That the models of one process may occupy together; ResNet50V2 with 64 faces occupies up to 1.4 GB."""
 
+RESULTS_MB: Final = _whole("FER_MAX_RESULTS_MB", 32)
+"""Of predictions that are uploaded as a CSV: 200,000 rows of a path and seven numbers; the server parses it."""
+
 VIDEO_HOURS: Final = _whole("FER_MAX_VIDEO_HOURS", 6)
 """Time stamp at which reading a video stops; what was read until then is kept, here and in the next."""
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fer_core import limits
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.reveals import reveals
 from fer_core.inference.kept_results import list_results
@@ -83,6 +84,7 @@ def test_the_order_is_found_out_on_test_only_as_a_counted_look(workspace, datase
     ("change", "message"),
     [
         (lambda text: "", "the file is empty"),
+        (lambda text: text + "\n" * 2**20, "larger than 1 MB"),
         (lambda text: text.splitlines()[0], "no results below its first line"),
         (lambda text: text.replace("0.70", "70%"), "'70%' where a number is expected"),
         (lambda text: text.replace("neutral", "contempt"), "a column is of contempt, none of the seven"),
@@ -90,7 +92,8 @@ def test_the_order_is_found_out_on_test_only_as_a_counted_look(workspace, datase
         (lambda text: f"file,{','.join(EMOTIONS)}\nelsewhere/1.png,1,0,0,0,0,0,0", "0 of its 1 files are images of"),
     ],
 )
-def test_what_cannot_be_scored_is_said_and_starts_nothing(workspace, dataset, change, message):
+def test_what_cannot_be_scored_is_said_and_starts_nothing(workspace, dataset, monkeypatch, change, message):
+    monkeypatch.setattr(limits, "RESULTS_MB", 1)
     app = open_page("evaluate")
     assert message in add(app, change(write_csv(dataset, "validation", EMOTIONS, named=True)))
     assert button(app, "Evaluate").disabled
