@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fer_core.cli import together
-from fer_core.cli.console import DetachOption, JsonOption, note, print_json, progress_bar
+from fer_core.cli.console import DetachOption, JsonOption, note, print_json, progress_bar, start_detached
 from fer_core.cli.train import Setting
 from fer_core.data.dataset import Dataset
+from fer_core.data.decisions import Pending, read_decisions
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, Stopped
-from fer_core.evaluation.label_check import KIND, LabelCheck, find_label_check, read_label_check
+from fer_core.evaluation.label_check import (
+    KIND,
+    MEASURE_KIND,
+    BeforeAfter,
+    LabelCheck,
+    find_label_check,
+    read_label_check,
+)
 from fer_core.jobs.store import Job
 from fer_core.jobs.worker import Worker, work
 from fer_core.training import backend
+from fer_core.training.before_after import Automatic, automatic_decisions, check_measurable, measure
 from fer_core.training.config import DEFAULT_PRESET
 from fer_core.training.label_plan import (
     FOLDS,
@@ -26,12 +36,13 @@ from fer_core.training.label_plan import (
     check_resumable,
     estimate_check,
     plan_check,
+    read_plan,
     resume_check,
     start_check,
     write_plan,
 )
 from fer_core.training.speeds import Pictures, read_speeds
-from fer_core.workspace import Workspace, check_name
+from fer_core.workspace import Workspace, check_name, expand
 
 app = typer.Typer(help="Find doubtful labels, and measure what mending them buys.", no_args_is_help=True)
 
@@ -112,6 +123,79 @@ def show(
     for row in rows:
         said = f"{row['rank']:5} {row['label']:9} {row['suggested']:9} {row['quality']:7.3f}  {row['issue']:13}"
         typer.echo(f"{said} {row['source']}:{row['path']}")
+
+
+@app.command("measure")
+def measure_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A finished label check.")],
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="CSV of decisions; what is decided about the dataset since it was made, unless told."
+        ),
+    ] = None,
+    automatic: Annotated[
+        Automatic | None,
+        typer.Option(
+            help="Nobody decides: labels that are likely wrong leave train (drop), or become what the networks say "
+            "(relabel). The result says so."
+        ),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="With --automatic: only so many, the most suspicious first.")
+    ] = None,
+    detach: DetachOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train before and after decisions about labels, and compare the two on the same validation images.
+
+    The dataset with the decisions is made, and both runs are trained as the folds were, where they are not there yet:
+    give the same command again to go on.
+    """
+    space = Workspace.default()
+    job = find_label_check(space, name)
+    found, plan = read_label_check(job.folder), read_plan(job)
+    if automatic and decisions:
+        raise FerError("--automatic and --decisions both say what to do: leave one of them out.")
+    if top and not automatic:
+        raise FerError("--top goes with --automatic.")
+    words = ["labels", "measure", name]
+    if automatic:
+        made = automatic_decisions(found, automatic, top)
+        words += ["--automatic", automatic, *(["--top", str(top)] if top else [])]
+    else:
+        pending = Pending(plan.dataset.folder)
+        file = expand(str(decisions)).absolute() if decisions else pending.frozen() if pending.read() else None
+        made = read_decisions(file) if file else []
+        words += ["--decisions", str(file)]
+    check_measurable(plan, made)
+    job_name = space.new_name(space.jobs, f"{name[:50]}-measure")
+    if detach:
+        start_detached(space, MEASURE_KIND, job_name, words, as_json)
+        return
+    with progress_bar() as bar, work(space.jobs, MEASURE_KIND, job_name, words, listener=bar) as worker:
+        try:
+            result = measure(found, plan, made, worker, automatic=automatic is not None)
+        except Stopped:
+            again = " ".join(words)
+            raise Stopped(f"Stopped; finished epochs are kept. Go on with `python -m fer_core {again}`.") from None
+        worker.say(_difference(result), **result.model_dump(mode="json"))
+    if as_json:
+        print_json(result.model_dump(mode="json"))
+    else:
+        typer.echo(_difference(result))
+
+
+def _difference(found: BeforeAfter) -> str:
+    low, high = (100 * end for end in found.ci95)
+    changes = ", ".join(f"{n:,} {action}" for action, n in found.decisions.items())
+    who = "changed automatically, nobody looked at them" if found.automatic else "decided"
+    noise = ", within noise" if found.within_noise else ""
+    return (
+        f"Validation {100 * found.before.accuracy:.1f} % before, {100 * found.after.accuracy:.1f} % after: "
+        f"{100 * found.difference:+.1f} points ({low:+.1f} to {high:+.1f}, p {found.p_value:.3f}{noise}) "
+        f"· n {found.n:,} · {changes}, {who}"
+    )
 
 
 def _resume(job: Job, *, detach: bool, as_json: bool) -> None:

@@ -25,7 +25,7 @@ from fer_core.evaluation.metrics import wilson_interval
 from fer_core.evaluation.predictions import Origin, predictions_table
 from fer_core.inference.predictor import BATCH, Predictor
 from fer_core.inference.served import MODEL_FILE
-from fer_core.jobs.progress import Progress, silent
+from fer_core.jobs.progress import Pace, Progress, silent
 from fer_core.jobs.store import Job, write_atomically
 from fer_core.jobs.worker import Worker, work
 from fer_core.preprocessing import Pixels
@@ -154,26 +154,23 @@ class _Progress:
     """One bar over all folds, in images trained on, and how long the rest will take."""
 
     def __init__(self, plan: LabelPlan, worker: Worker, sizes: Sequence[int]) -> None:
-        self._worker, self._sizes, self._epochs = worker, sizes, plan.config.total_epochs
-        self._begun: tuple[float, int] | None = None
+        self._worker = worker
+        self._work = [size * plan.config.total_epochs for size in sizes]
+        self._pace = Pace(sum(self._work))
 
     def of_fold(self, fold: int, job: Job) -> Progress:
         """What a fold's training reports to; it raises ``Stopped`` where the label check is to stop."""
-        before, all_of_it = (sum(sizes) * self._epochs for sizes in (self._sizes[:fold], self._sizes))
-        learnt, next_look = before, 0.0
+        before = learnt = sum(self._work[:fold])
+        next_look = 0.0
 
         def report(phase: str, done: int, total: int) -> None:
             nonlocal learnt, next_look
             if (now := time.monotonic()) >= next_look:
                 next_look = now + _LOOK
-                learnt = before + round(Run(job).progress.share * self._sizes[fold] * self._epochs)
-                self._begun = self._begun or (now, learnt)
-                pace = (learnt - self._begun[1]) / max(now - self._begun[0], 1e-6)
-                self._worker.say(
-                    f"Fold {fold + 1} of {len(self._sizes)}: {phase[:1].lower()}{phase[1:]}",
-                    seconds_left=round((all_of_it - learnt) / pace) if pace else None,
-                )
-            self._worker(f"Training {len(self._sizes)} folds", learnt, all_of_it)
+                learnt = before + round(Run(job).progress.share * self._work[fold])
+                words = f"Fold {fold + 1} of {len(self._work)}: {phase[:1].lower()}{phase[1:]}"
+                self._worker.say(words, seconds_left=self._pace.seconds_left(learnt))
+            self._worker(f"Training {len(self._work)} folds", learnt, sum(self._work))
 
         return report
 
