@@ -29,8 +29,8 @@ from fer_core.training import backend
 from fer_core.training.before_after import Automatic, automatic_decisions, check_measurable, measure
 from fer_core.training.config import DEFAULT_PRESET
 from fer_core.training.label_plan import (
-    FOLDS,
     SEED,
+    USUAL_FOLDS,
     LabelPlan,
     arguments,
     check_resumable,
@@ -54,7 +54,7 @@ def check(
     ] = None,
     folds: Annotated[
         int, typer.Option(help="How many networks are trained, each without one part of train that it is asked about.")
-    ] = FOLDS,
+    ] = USUAL_FOLDS,
     preset: Annotated[
         str, typer.Option(metavar="NAME|FILE.yaml", help="What each of them is trained with.")
     ] = DEFAULT_PRESET,
