@@ -23,6 +23,7 @@ from fer_core.training.runs import KIND, Run
 from fer_core.workspace import Workspace, newest_first
 
 if TYPE_CHECKING:
+    from fer_core.evaluation.label_check import LabelCheckInfo
     from fer_core.evaluation.report import EvaluationReport
     from fer_core.training.facts import Score
     from fer_core.training.reached import Reached
@@ -32,6 +33,9 @@ REFRESH_SECONDS: Final = 2.0
 
 _KEEPS_NOTHING: Final = frozenset({"prepare", "balance", "fetch", "evaluate", "tour"})
 """Kinds of jobs that leave nothing behind when they end early: their cards can be dismissed."""
+
+_GO_ON: Final = frozenset({KIND, "labels", "before-after"})
+"""Kinds of jobs that can be resumed where they ended early."""
 
 OWN_VIDEOS: Final = "video_own"
 """In the session's state: name of the job of each video that this visitor uploaded -> id of the upload."""
@@ -125,7 +129,7 @@ def leak_badge(dataset: Dataset) -> None:
     st.badge(dataset_leak(dataset), icon=icon, color=colour, help=limits)  # type: ignore[arg-type]
 
 
-def accuracy(report: EvaluationReport | Score | Reached, split: str, leak: str) -> str:
+def accuracy(report: EvaluationReport | LabelCheckInfo | Score | Reached, split: str, leak: str) -> str:
     """The one way an accuracy is written: value, interval, split, n and leak badge."""
     low, high = report.ci95
     return f"{100 * report.accuracy:.1f} % ± {50 * (high - low):.1f} · {split} · n {report.n:,} · {leak}"
@@ -306,7 +310,7 @@ def job_card(job: Job) -> None:
                 share = min(1.0, status.done / status.total) if status.total else 0.0
                 st.progress(share, text=_progress_text(status.done, status.total, status.started))
             else:
-                st.markdown(plain(summary(state, status.message, job.log_tail(), goes_on=job.kind == KIND)))
+                st.markdown(plain(summary(state, status.message, job.log_tail(), goes_on=job.kind in _GO_ON)))
 
     card()
 
@@ -329,7 +333,7 @@ def stop_button(job: Job, state: JobState) -> None:
         st.button(
             "Stop",
             icon=":material/stop:",
-            help="Keeps everything, to go on later." if job.kind == KIND else None,
+            help="Keeps everything, to go on later." if job.kind in _GO_ON else None,
             key=f"stop-{job.name}",
             on_click=supervisor.request_stop,
             args=(job,),
@@ -427,6 +431,6 @@ def _where_and_how_far(job: Job) -> tuple[str, str]:
     if job.kind == "train":
         run = Run(job)
         return "train", f"{len(run.epoch_events)}/{run.total_epochs}" if status.total else ""
-    pages = {"tour": "overview", "measure": "train", "video": "predict"}
-    page = pages.get(job.kind, job.kind if job.kind in ("evaluate", "balance", "predict") else "data")
+    pages = {"tour": "overview", "measure": "train", "video": "predict", "before-after": "labels"}
+    page = pages.get(job.kind, job.kind if job.kind in ("evaluate", "balance", "predict", "labels") else "data")
     return page, f"{100 * status.done / status.total:.0f} %" if status.total else ""
