@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from fer_core.cli import data, data_export, doctor, evaluate, export, jobs, models, predict, runs, tour, track, train
+from fer_core.cli import (
+    data,
+    data_export,
+    doctor,
+    evaluate,
+    export,
+    jobs,
+    labels,
+    models,
+    predict,
+    runs,
+    tour,
+    track,
+    train,
+)
 from fer_core.errors import FerError, from_os_error
 from fer_core.jobs.worker import fail_before_work
 
@@ -24,6 +38,7 @@ runs.app.command()(track.track)
 app.add_typer(runs.app, name="runs")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
+app.add_typer(labels.app, name="labels")
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)

@@ -323,7 +323,9 @@ def _sources_of(base: Dataset, added: list[str]) -> list[str]:
     Raises:
         SourceError: One of them is added a second time.
     """
-    kept = [f"{source['name']}={source['path']}" for source in base.info.config.get("sources", [])]
+    from fer_core.data.prepare import sources_of
+
+    kept = sources_of(base)
     paths = {word.partition("=")[2] for word in kept}
     for word in added:
         if word.partition("=")[2] in paths:

@@ -10,6 +10,7 @@ import typer
 
 from fer_core.cli.console import JsonOption, note, print_json
 from fer_core.errors import FerError, JobError
+from fer_core.evaluation.label_check import KIND as LABELS
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState, StopWish, silence, summary
 from fer_core.jobs.store import Job, list_jobs
@@ -39,7 +40,7 @@ def describe(job: Job) -> dict[str, object]:
         "done": status.done,
         "total": status.total,
         "message": silence(state, status.updated, time.time())
-        or summary(state, status.message, job.log_tail(), goes_on=job.kind == KIND),
+        or summary(state, status.message, job.log_tail(), goes_on=job.kind in (KIND, LABELS)),
         "folder": str(job.folder),
     }
 

@@ -43,7 +43,7 @@ from fer_core.jobs.progress import Progress, silent
 from fer_core.preprocessing import decode, to_native
 from fer_core.workspace import printable
 
-__all__ = ["PrepareConfig", "prepare"]
+__all__ = ["PrepareConfig", "prepare", "sources_of"]
 
 MAX_EXAMPLES: Final = 1000
 """Pairs of each kind kept to be looked at. As-published data has one for every evaluation image."""
@@ -124,6 +124,11 @@ def prepare(
         left_out=_rows(table.assign(why=assignment.why), _left_out(decided_table, assignment, config.policy), fetch),
     )
     return write_dataset(out, info, rows, attached, progress)
+
+
+def sources_of(dataset: Dataset) -> list[str]:
+    """What a dataset was made from, as ``name=path``: it can be made again, with other settings."""
+    return [f"{source['name']}={source['path']}" for source in dataset.info.config.get("sources", [])]
 
 
 Fetch = Callable[[RowNumbers], list[bytes]]

@@ -212,12 +212,15 @@ def read_label_check(folder: Path) -> LabelCheck:
     try:
         info = LabelCheckInfo.model_validate_json(file.read_bytes())
     except FileNotFoundError:
-        raise FerError(f"{folder}: no finished label check here. `jobs show {folder.name}` says how far it is.") from None
+        raise FerError(
+            f"{folder}: no finished label check here. `jobs show {folder.name}` says how far it is."
+        ) from None
     except (OSError, ValidationError) as error:
         raise _damaged(file, error) from error
     if info.schema_version != SCHEMA_VERSION:
         raise FerError(
-            f"{file}: schema version {info.schema_version}, this program reads {SCHEMA_VERSION}. Check the labels again."
+            f"{file}: schema version {info.schema_version}, this program reads {SCHEMA_VERSION}. "
+            "Check the labels again."
         )
     return LabelCheck(folder, info)
 
@@ -277,7 +280,7 @@ def _read_issues(file: Path) -> pd.DataFrame:
             raise ValueError("a label is out of range")
         if not table["issue"].isin(list(Issue)).all() or not table["quality"].between(0, 1).all():
             raise ValueError("values are out of range")
-        table["alike"] = [np.asarray(rows, np.int64) for rows in table["alike"]]
+        table["alike"] = pd.Series([np.asarray(rows, np.int64).tolist() for rows in table["alike"]], dtype=object)
     return table
 
 

@@ -124,6 +124,21 @@ class Predictor:
             raise ModelError(f"{self.name}: the model answered with what are no numbers. Export it again.")
         return features, gradient
 
+    def embed(self, images: Pixels) -> NDArray[np.float32]:
+        """What the network sees in pictures: the mean of its features over the picture, float32 ``[N, F]``.
+
+        Args:
+            images: As for ``explain``.
+
+        Raises:
+            ModelError: The model has no output ``features``, or see ``classify``.
+        """
+        self._check(images)
+        if not self.explains:
+            raise ModelError(f"{self.name}: this model gives probabilities alone, so its features are not known.")
+        (features,) = self._run(["features"], images)
+        return features.mean(axis=(1, 2))
+
     def _check(self, images: Pixels) -> None:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.input_shape:
             raise ModelError(

@@ -9,7 +9,7 @@ from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, list_jobs
 from fer_core.workspace import Workspace
 
-KINDS: Final = ("train", "measure")
+KINDS: Final = ("train", "measure", "labels")
 """Jobs that need the device to themselves."""
 
 _IN_LINE: Final = (JobState.STARTING, JobState.QUEUED, JobState.RUNNING)

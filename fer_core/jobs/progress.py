@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 
@@ -17,3 +18,22 @@ class Progress(Protocol):
 
 def silent(phase: str, done: int, total: int) -> None:
     """Reports to nobody."""
+
+
+class Pace:
+    """How long the rest of some work takes, at its pace since this process was first asked.
+
+    Args:
+        total: Units of work.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._begun: tuple[float, int] | None = None
+
+    def seconds_left(self, done: int) -> int | None:
+        """Seconds until ``done`` units are all of them; None while no pace is known."""
+        now = time.monotonic()
+        self._begun = self._begun or (now, done)
+        since, before = self._begun
+        return round((now - since) * (self._total - done) / (done - before)) if done > before else None
