@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import streamlit as st
@@ -12,6 +12,7 @@ import streamlit as st
 from dashboard import caching, drawings
 from dashboard.components import errors_kept, errors_shown, plain, show_kept_error, theme
 from dashboard.decisions import in_words, pending_of, pending_panel
+from dashboard.label_keys import listen
 from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Action, Decision, Pending, Picture, now
 from fer_core.emotions import EMOTIONS, INDEX
@@ -34,6 +35,16 @@ _AGAIN: Final = "labels_again"
 """In the session: pixels of the picture that was taken back just now and is shown again, whatever the filters say."""
 
 _REFUSED: Final = "labels_refused"
+
+_SKIP, _DROP, _UNDO = "s", "d", "z"
+_ANSWERS: Final = {
+    **{str(n): (emotion.capitalize(), f"It is {emotion}.") for n, emotion in enumerate(EMOTIONS, start=1)},
+    "k": ("Keep", "The label is right, or no worse than another."),
+    _DROP: ("Drop", "It is to be in train no longer."),
+    _SKIP: ("Skip", "Decide later."),
+    _UNDO: ("Undo", "Takes back what you did last."),
+}
+"""Key -> the words on its button, and what it means. Streamlit keeps C and R to itself."""
 
 _SIDE: Final = 360  # pixels of the face in question
 _SMALL: Final = 54
@@ -93,6 +104,10 @@ class Queue:
         return made[-1] if made and made[-1].reason.startswith(self.reason) else None
 
     @property
+    def undoable(self) -> bool:
+        return self.last() is not None or bool(st.session_state.get(_SKIPPED))
+
+    @property
     def reason(self) -> str:
         return f"label check {self.check.name}"
 
@@ -116,6 +131,7 @@ def _show(queue: Queue) -> None:
         _nothing_left(queue, decided)
     else:
         _question(queue, at)
+    listen(_ANSWERS, lambda key: _act(queue, key))
     _last_decisions(queue)
     pending_panel(queue.dataset)
 
@@ -172,68 +188,52 @@ def _alike(queue: Queue, rows: list[int], faces: list[NDArray[np.uint8]], label:
 
 def _buttons(queue: Queue) -> None:
     with st.grid(4, min_column_width=80, gap="xsmall"):
-        for number, emotion in enumerate(EMOTIONS, start=1):
-            st.button(
-                emotion.capitalize(), shortcut=str(number), width="stretch", key=f"label-{emotion}",
-                help=f"It is {emotion}.", on_click=_decide, args=(queue, Action.RELABEL, emotion),
-            )  # fmt: skip
-        for words, key, action, told in (
-            ("Keep", "K", Action.KEEP, "The label is right, or as good as another."),
-            ("Drop", "D", Action.DROP_TRAIN, "Not in train."),
-        ):
-            st.button(
-                words, shortcut=key, width="stretch", key=f"label-{action}", help=told, on_click=_decide,
-                args=(queue, action),
-            )  # fmt: skip
-        st.button(
-            "Skip", shortcut="S", width="stretch", key="label-skip", help="Decide later.", on_click=_skip, args=(queue,)
-        )
-        _undo_button(queue)
+        for key in _ANSWERS:
+            _button(queue, key)
 
 
-def _undo_button(queue: Queue) -> None:
-    possible = queue.last() is not None or bool(st.session_state.get(_SKIPPED))
+def _button(queue: Queue, key: str, width: Literal["stretch", "content"] = "stretch") -> None:
+    words, told = _ANSWERS[key]
     st.button(
-        "Undo", shortcut="Z", width="stretch", key="label-undo", disabled=not possible, on_click=_undo, args=(queue,)
-    )
+        f"{words} :gray[{key.upper()}]", help=told, width=width, key=f"label-{key}", on_click=_act, args=(queue, key),
+        disabled=key == _UNDO and not queue.undoable,
+    )  # fmt: skip
 
 
-def _decide(queue: Queue, action: Action, label: str = "") -> None:
-    """Decides about the image that is in question now.
+def _act(queue: Queue, key: str) -> None:
+    """Does what a key says with the image that is in question now.
 
     Which one that is, is looked up here: keys can be faster than the page, which then still holds the one before.
     """
     with errors_kept(_REFUSED):
-        at = queue.next(queue.decided)
-        if at is None:
-            return
-        image = queue.check.issues.iloc[at]
-        if label and INDEX[label] == image["label"]:
-            action, label = Action.KEEP, ""
-        reason = f"{queue.reason}: {image['issue']}"
-        Pending(queue.dataset.folder).add([queue.picture(at).decision(action, label, reason)])
-        st.session_state.pop(_AGAIN, None)
-
-
-def _skip(queue: Queue) -> None:
-    with errors_kept(_REFUSED):
-        at = queue.next(queue.decided)
-        if at is not None:
-            skipped = (now(), queue.picture(at).pixel_sha)
-            st.session_state[_SKIPPED] = [*st.session_state.get(_SKIPPED, ()), skipped]
+        if key == _UNDO:
+            _undo(queue)
+        elif (at := queue.next(queue.decided)) is not None:
+            _decide(queue, at, key)
             st.session_state.pop(_AGAIN, None)
+
+
+def _decide(queue: Queue, at: int, key: str) -> None:
+    picture, image = queue.picture(at), queue.check.issues.iloc[at]
+    if key == _SKIP:
+        st.session_state[_SKIPPED] = [*st.session_state.get(_SKIPPED, ()), (now(), picture.pixel_sha)]
+        return
+    label = EMOTIONS[int(key) - 1] if key.isdecimal() else ""
+    action = Action.DROP_TRAIN if key == _DROP else Action.RELABEL if label else Action.KEEP
+    if label and INDEX[label] == image["label"]:
+        action, label = Action.KEEP, ""
+    Pending(queue.dataset.folder).add([picture.decision(action, label, f"{queue.reason}: {image['issue']}")])
 
 
 def _undo(queue: Queue) -> None:
     """Takes back what was done last, a decision or a skip, and shows that image again."""
-    with errors_kept(_REFUSED):
-        skipped, last = st.session_state.get(_SKIPPED, []), queue.last()
-        if skipped and (last is None or skipped[-1][0] > last.date):
-            st.session_state[_SKIPPED] = skipped[:-1]
-            st.session_state[_AGAIN] = skipped[-1][1]
-        elif last is not None:
-            Pending(queue.dataset.folder).undo()
-            st.session_state[_AGAIN] = last.pixel_sha
+    skipped, last = st.session_state.get(_SKIPPED, []), queue.last()
+    if skipped and (last is None or skipped[-1][0] > last.date):
+        st.session_state[_SKIPPED] = skipped[:-1]
+        st.session_state[_AGAIN] = skipped[-1][1]
+    elif last is not None:
+        Pending(queue.dataset.folder).undo()
+        st.session_state[_AGAIN] = last.pixel_sha
 
 
 def _show_skipped() -> None:
@@ -254,8 +254,7 @@ def _nothing_left(queue: Queue, decided: Mapping[str, str]) -> None:
         st.markdown(f"**Nothing is left to decide here.** Still open: {told}. Choose another issue or class above.")
     else:
         st.markdown("**Every doubtful label is decided.** Create a dataset with the decisions, then train on it.")
-    with st.container(width=160):
-        _undo_button(queue)
+    _button(queue, _UNDO, "content")
 
 
 def _last_decisions(queue: Queue) -> None:
