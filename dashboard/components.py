@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,7 @@ from fer_core.errors import FerError, JobError, from_os_error
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState, StopWish, silence, summary
-from fer_core.jobs.store import Job, list_jobs
+from fer_core.jobs.store import Job, JobStatus, list_jobs
 from fer_core.training.runs import KIND, Run
 from fer_core.workspace import Workspace, newest_first
 
@@ -300,7 +300,8 @@ def job_card(job: Job) -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 state_badge(state)
                 st.markdown(f"**{job.name}**")
-                st.caption(status.phase or "Starting worker")
+                said = status.message if state.alive else ""
+                st.caption(plain(" · ".join(filter(None, (status.phase or "Starting worker", said)))))
                 st.space("stretch")
                 if state.alive:
                     stop_button(job, state)
@@ -308,11 +309,20 @@ def job_card(job: Job) -> None:
                     st.button("Dismiss", key=f"dismiss-{job.name}", type="tertiary", on_click=_dismiss, args=(job,))
             if state.alive:
                 share = min(1.0, status.done / status.total) if status.total else 0.0
-                st.progress(share, text=_progress_text(status.done, status.total, status.started))
+                st.progress(share, text=_progress_text(status))
             else:
                 st.markdown(plain(summary(state, status.message, job.log_tail(), goes_on=job.kind in _GO_ON)))
 
     card()
+
+
+def resumable_card(job: Job, resume: Callable[[], object]) -> None:
+    """The card of a job that goes on where it ended, with the button for that."""
+    job_card(job)
+    if job.state().resumable and st.button("Resume", icon=":material/play_arrow:", key=f"resume-{job.name}"):
+        with errors_shown():
+            resume()
+            st.rerun()
 
 
 def _dismiss(job: Job) -> None:
@@ -320,10 +330,12 @@ def _dismiss(job: Job) -> None:
         supervisor.delete(job)
 
 
-def _progress_text(done: int, total: int, started: float) -> str:
-    if not total:
+def _progress_text(status: JobStatus) -> str:
+    if not status.total:
         return "about to begin"
-    return f"{done:,} of {total:,} · {duration(time.time() - started)} so far"
+    left = status.result.get("seconds_left")
+    told = f" · about {duration(left)} left" if left else ""
+    return f"{status.done:,} of {status.total:,} · {duration(time.time() - status.started)} so far{told}"
 
 
 def stop_button(job: Job, state: JobState) -> None:

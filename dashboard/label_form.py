@@ -6,7 +6,7 @@ from typing import Final
 
 import streamlit as st
 
-from dashboard.components import all_jobs, errors_shown, finding, job_card, job_command, plain
+from dashboard.components import all_jobs, errors_shown, finding, job_command, plain
 from dashboard.preset_cards import estimate_words
 from fer_core.data.dataset import Dataset
 from fer_core.evaluation.label_check import KIND, read_label_check
@@ -26,15 +26,6 @@ def job_of(dataset: Dataset) -> Job | None:
         if job.kind == KIND and job.spec().arguments[2] in (dataset.name, str(dataset.folder)):
             return job
     return None
-
-
-def show_job(job: Job) -> None:
-    """A label check that is at work or ended early, with what goes on with it."""
-    job_card(job)
-    if job.state().resumable and st.button("Resume", icon=":material/play_arrow:", key=f"resume-{job.name}"):
-        with errors_shown():
-            label_plan.resume_check(job)
-            st.rerun()
 
 
 def show_why_not(job: Job) -> None:
@@ -95,5 +86,5 @@ def start_form(dataset: Dataset, *, busy: bool) -> None:
             command = label_plan.arguments(plan, dataset.name, name)
             st.code(job_command(command), language="bash", wrap_lines=True)
         if start:
-            label_plan.start_check(space, plan, str(dataset.folder), name)
+            label_plan.start_check(space, plan, dataset.name, name)
             st.rerun()

@@ -131,9 +131,9 @@ def _show(queue: Queue) -> None:
         _nothing_left(queue, decided)
     else:
         _question(queue, at)
-    listen(_ANSWERS, lambda key: _act(queue, key))
     _last_decisions(queue)
     pending_panel(queue.dataset)
+    listen(_ANSWERS, lambda key: _act(queue, key))
 
 
 def _filters() -> None:
@@ -265,7 +265,7 @@ def _last_decisions(queue: Queue) -> None:
         return
     faces = queue.faces([int(places[decision.pixel_sha]) for decision in made])
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption("Decided last")
+        st.caption("Decided last", width="content")
         for decision, face in zip(made, faces, strict=True):
             st.image(drawings.face(face, 48), width=48, alt=f"Decided: {in_words(decision)}")
-            st.caption(in_words(decision))
+            st.caption(in_words(decision), width="content")

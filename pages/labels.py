@@ -12,14 +12,17 @@ from dashboard.components import (
     finding,
     leak_badge,
     page_link,
+    resumable_card,
     without_train,
 )
-from dashboard.label_form import explain, job_of, show_job, show_why_not, start_form
+from dashboard.label_form import explain, job_of, show_why_not, start_form
+from dashboard.label_gain import before_and_after
 from dashboard.label_queue import label_queue
 from dashboard.sentences import issues_finding
 from fer_core.data.dataset import Dataset
 from fer_core.evaluation.label_check import LabelCheck, list_label_checks
 from fer_core.jobs.state import JobState
+from fer_core.training.label_plan import resume_check
 from fer_core.workspace import Workspace
 
 
@@ -30,12 +33,13 @@ def show(dataset: Dataset, check: LabelCheck) -> None:
     told = accuracy(check.info, "train, out of fold", "Clean")
     st.caption(f"{check.info.folds} folds of {check.info.preset} agree with the labels: {told}")
     label_queue(dataset, check)
+    before_and_after(dataset, check)
 
 
 def show_labels(dataset: Dataset, checks: list[LabelCheck], name: str) -> None:
     job = job_of(dataset)
     if job and job.state() is not JobState.DONE:
-        show_job(job)
+        resumable_card(job, lambda: resume_check(job))
     elif job and job.name not in [check.name for check in checks]:
         show_why_not(job)
     busy = bool(job and job.state().alive)
@@ -43,8 +47,10 @@ def show_labels(dataset: Dataset, checks: list[LabelCheck], name: str) -> None:
     if check:
         with errors_shown():
             show(dataset, caching.label_check(check.folder))
-        with st.expander("Check the labels again", icon=":material/rule:"):
-            start_form(dataset, busy=busy)
+        again = st.expander("Check the labels again", icon=":material/rule:", key="labels_again", on_change="rerun")
+        if again.open:
+            with again:
+                start_form(dataset, busy=busy)
     elif not busy:
         explain()
         start_form(dataset, busy=False)
