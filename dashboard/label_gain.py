@@ -67,10 +67,11 @@ def _result(found: BeforeAfter) -> None:
         f"p {found.p_value:.2g} · only the run after reads {found.only_after:,} rightly, only the one before "
         f"{found.only_before:,}"
     )
-    with st.container(horizontal=True):
-        for word, side in (("Before", found.before), ("After", found.after)):
-            score = Score(side.accuracy, side.ci95, found.n)
-            page_link("train", f"{word}: {plain(side.run)}, {accuracy(score, 'validation', 'Clean')}", run=side.run)
+    for word, side in (("Before", found.before), ("After", found.after)):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            score = accuracy(Score(side.accuracy, side.ci95, found.n), "validation", "Clean")
+            st.caption(f"{word}: {score}", width="content")
+            page_link("train", plain(side.run), run=side.run)
 
 
 def _decisions(found: BeforeAfter) -> str:

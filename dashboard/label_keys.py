@@ -17,17 +17,19 @@ _HANDLED: Final = "labels_handled"
 
 # What was pressed lately is sent as a whole each time, so nothing is lost where only the last message arrives.
 _JS: Final = """
-let pressed = [], last = 0;
+let pressed = [], last = 0, shown;
 
 export default function ({ data, setStateValue }) {
   const listen = (event) => {
     const typed = event.composedPath()[0], key = event.key.toLowerCase();
     const writing = typed.isContentEditable || /^(input|textarea|select)$/i.test(typed.tagName);
-    if (writing || event.repeat || event.ctrlKey || event.metaKey || event.altKey || !data.includes(key)) return;
+    if (writing || event.repeat || event.ctrlKey || event.metaKey || event.altKey || !data.keys.includes(key)) return;
     last = Math.max(last + 1, Date.now());
     pressed = [...pressed.slice(-99), [last, key]];
     setStateValue("pressed", pressed);
   };
+  if (data.view !== shown) document.activeElement?.blur();  // a picker that was used keeps the keys to itself
+  shown = data.view;
   document.addEventListener("keydown", listen);
   return () => document.removeEventListener("keydown", listen);
 }
@@ -36,14 +38,15 @@ export default function ({ data, setStateValue }) {
 _listener = st.components.v2.component("label_keys", js=_JS)
 
 
-def listen(keys: Iterable[str], act: Callable[[str], None]) -> None:
+def listen(keys: Iterable[str], view: str, act: Callable[[str], None]) -> None:
     """Calls ``act`` for every press of one of some keys, once the page gets to it. Not while somebody writes.
 
     Args:
         keys: In small letters.
+        view: What was chosen to be shown. When it changes, the choosing is over, and keys are for the page again.
         act: Gets the key.
     """
-    _listener(key=_KEY, data=list(keys), height=1, on_pressed_change=lambda: _act(act))
+    _listener(key=_KEY, data={"keys": list(keys), "view": view}, height=1, on_pressed_change=lambda: _act(act))
 
 
 def _act(act: Callable[[str], None]) -> None:

@@ -109,7 +109,8 @@ class Queue:
 
     @property
     def reason(self) -> str:
-        return f"label check {self.check.name}"
+        """Begins that of every decision that is made here."""
+        return f"label check {self.check.name}:"
 
 
 @st.fragment
@@ -133,7 +134,8 @@ def _show(queue: Queue) -> None:
         _question(queue, at)
     _last_decisions(queue)
     pending_panel(queue.dataset)
-    listen(_ANSWERS, lambda key: _act(queue, key))
+    view = f"{st.session_state.get(_KIND)}, {st.session_state.get(_CLASS)}"
+    listen(_ANSWERS, view, lambda key: _act(queue, key))
 
 
 def _filters() -> None:
@@ -222,7 +224,7 @@ def _decide(queue: Queue, at: int, key: str) -> None:
     action = Action.DROP_TRAIN if key == _DROP else Action.RELABEL if label else Action.KEEP
     if label and INDEX[label] == image["label"]:
         action, label = Action.KEEP, ""
-    Pending(queue.dataset.folder).add([picture.decision(action, label, f"{queue.reason}: {image['issue']}")])
+    Pending(queue.dataset.folder).add([picture.decision(action, label, f"{queue.reason} {image['issue']}")])
 
 
 def _undo(queue: Queue) -> None:
