@@ -255,6 +255,8 @@ def _say(found: LabelCheck) -> None:
     typer.echo(f"{found.name} on {found.info.dataset}: {_finding(found)}")
     noise = ", ".join(f"{emotion} {share:.0%}" for emotion, share in found.info.noise.items())
     typer.echo(f"Estimated share of wrong labels: {noise}.")
+    if not found.learnt:
+        note("The networks agree with the labels no more often than chance, so this says nothing: give more epochs.")
 
 
 def _started(job: Job, as_json: bool) -> None:

@@ -187,6 +187,18 @@ class LabelCheck:
         return table
 
     @cached_property
+    def learnt(self) -> bool:
+        """Whether the networks agree with the labels more often than chance; where they do not, the queue says nothing.
+
+        Chance is whoever always names the most frequent label.
+
+        Raises:
+            FerError: As ``out_of_fold``.
+        """
+        most = self.out_of_fold["label"].value_counts().max()
+        return self.info.ci95[0] > most / self.info.n
+
+    @cached_property
     def before_after(self) -> BeforeAfter | None:
         """What decisions bought; None until that was measured.
 

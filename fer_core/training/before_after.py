@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Action, Decision, Picture
-from fer_core.data.prepare import prepare, sources_of
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError, DatasetError, FerError, JobError, LeakError, Stopped
 from fer_core.evaluation.compare import pair
@@ -143,6 +142,8 @@ def measure(
 
 def _decided(space: Workspace, base: Dataset, decisions: Sequence[Decision], stem: str, worker: Worker) -> Dataset:
     """The dataset with decisions: one that is there, or a new one, made as ``data prepare --add-to`` makes it."""
+    from fer_core.data.prepare import prepare, sources_of
+
     config = PrepareConfig.of_dataset(base.info.config)
     config = config.model_copy(update={"decisions": [*config.decisions, *decisions]})
     wanted = {**base.info.config, **config.model_dump(mode="json")}
