@@ -19,7 +19,7 @@ _HANDLED: Final = "labels_handled"
 _JS: Final = """
 let pressed = [], last = 0, shown;
 
-export default function ({ data, setStateValue }) {
+export default function ({ data, parentElement, setStateValue }) {
   const listen = (event) => {
     const typed = event.composedPath()[0], key = event.key.toLowerCase();
     const writing = typed.isContentEditable || /^(input|textarea|select)$/i.test(typed.tagName);
@@ -31,22 +31,28 @@ export default function ({ data, setStateValue }) {
   if (data.view !== shown) document.activeElement?.blur();  // a picker that was used keeps the keys to itself
   shown = data.view;
   document.addEventListener("keydown", listen);
+  parentElement.querySelector("span").textContent = data.told;
   return () => document.removeEventListener("keydown", listen);
 }
 """
 
-_listener = st.components.v2.component("label_keys", js=_JS)
+_CSS: Final = "span { color: var(--st-text-color); font: 0.9rem/2.5rem var(--st-font); opacity: 0.6 }"
+
+_listener = st.components.v2.component("label_keys", html="<span></span>", css=_CSS, js=_JS)
 
 
 def listen(keys: Iterable[str], view: str, act: Callable[[str], None]) -> None:
     """Calls ``act`` for every press of one of some keys, once the page gets to it. Not while somebody writes.
+
+    Says that keys may be pressed as soon as the browser listens to them.
 
     Args:
         keys: In small letters.
         view: What was chosen to be shown. When it changes, the choosing is over, and keys are for the page again.
         act: Gets the key.
     """
-    _listener(key=_KEY, data={"keys": list(keys), "view": view}, height=1, on_pressed_change=lambda: _act(act))
+    data = {"keys": list(keys), "view": view, "told": "or press its key"}
+    _listener(key=_KEY, data=data, on_pressed_change=lambda: _act(act))
 
 
 def _act(act: Callable[[str], None]) -> None:

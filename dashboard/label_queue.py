@@ -134,8 +134,6 @@ def _show(queue: Queue) -> None:
         _question(queue, at)
     _last_decisions(queue)
     pending_panel(queue.dataset)
-    view = f"{st.session_state.get(_KIND)}, {st.session_state.get(_CLASS)}"
-    listen(_ANSWERS, view, lambda key: _act(queue, key))
 
 
 def _filters() -> None:
@@ -192,6 +190,12 @@ def _buttons(queue: Queue) -> None:
     with st.grid(4, min_column_width=80, gap="xsmall"):
         for key in _ANSWERS:
             _button(queue, key)
+        _listen(queue)
+
+
+def _listen(queue: Queue) -> None:
+    view = f"{st.session_state.get(_KIND)}, {st.session_state.get(_CLASS)}"
+    listen(_ANSWERS, view, lambda key: _act(queue, key))
 
 
 def _button(queue: Queue, key: str, width: Literal["stretch", "content"] = "stretch") -> None:
@@ -256,7 +260,9 @@ def _nothing_left(queue: Queue, decided: Mapping[str, str]) -> None:
         st.markdown(f"**Nothing is left to decide here.** Still open: {told}. Choose another issue or class above.")
     else:
         st.markdown("**Every doubtful label is decided.** Create a dataset with the decisions, then train on it.")
-    _button(queue, _UNDO, "content")
+    with st.container(horizontal=True):
+        _button(queue, _UNDO, "content")
+        _listen(queue)
 
 
 def _last_decisions(queue: Queue) -> None:

@@ -47,7 +47,7 @@ def show_labels(dataset: Dataset, checks: list[LabelCheck], name: str) -> None:
     if check:
         with errors_shown():
             show(dataset, caching.label_check(check.folder))
-        again = st.expander("Check the labels again", icon=":material/rule:", key="labels_again", on_change="rerun")
+        again = st.expander("Check the labels again", icon=":material/rule:", key="check_again", on_change="rerun")
         if again.open:
             with again:
                 start_form(dataset, busy=busy)
