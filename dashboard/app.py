@@ -15,6 +15,7 @@ CAPTIONS = {
     "Overview": "From raw archives to a number you can defend.",
     "Data": "What is in your archives, and what is in them twice.",
     "Balance": "How many of each class the model will see, and which are copies.",
+    "Labels": "Images whose label is probably wrong, most suspicious first.",
     "Train": "Live curves; close the tab whenever you like.",
     "Runs": "What you tried, and what it bought.",
     "Evaluate": "Where the model is right, where it is wrong, and on which images.",
@@ -38,7 +39,7 @@ def entry(title: str, icon: str) -> st.Page:
 
 PAGES = {
     "": [entry("Overview", "home")],
-    "Data": [entry("Data", "database"), entry("Balance", "balance")],
+    "Data": [entry("Data", "database"), entry("Balance", "balance"), entry("Labels", "rule")],
     "Model": [entry("Train", "model_training"), entry("Runs", "table_rows"), entry("Evaluate", "grid_on")],
     "Try it": [entry("Predict", "add_photo_alternate"), entry("Webcam", "videocam")],
     " ": [entry("About", "info")],  # a group of its own at the end, without a name

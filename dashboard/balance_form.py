@@ -8,7 +8,7 @@ from typing import Final
 import streamlit as st
 
 from dashboard.components import duration, job_command, plain
-from dashboard.prepare_form import free_name, launch_dataset_job
+from dashboard.prepare_form import dataset_name, launch_dataset_job
 from fer_core.data.balance import ClassPlan, expected_bytes
 from fer_core.data.config import MAX_TARGET, AugmentConfig, BalanceConfig, Recipe, default_recipe
 from fer_core.data.dataset import Dataset
@@ -151,7 +151,7 @@ def create_button(dataset: Dataset, config: BalanceConfig, plans: Mapping[str, C
         problem = "These settings change nothing: choose a recipe or a target."
     stem = "balanced" if config.recipe is Recipe.NONE else config.recipe.value
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = _name(free_name(f"{dataset.name[:48]}-{stem}"))
+        name = dataset_name(f"{dataset.name[:48]}-{stem}", "balance_name")
         start = st.button(
             "Create balanced dataset",
             type="primary",
@@ -165,14 +165,6 @@ def create_button(dataset: Dataset, config: BalanceConfig, plans: Mapping[str, C
         st.code(job_command([*arguments, "--out", name]), language="bash", wrap_lines=True)
     if start:
         launch_dataset_job("balance", name, arguments, "balance_name")
-
-
-def _name(suggested: str) -> str:
-    """The name of the new dataset: what we suggest for these settings, until somebody types another."""
-    if st.session_state.get("balance_name") in (None, "", st.session_state.get("balance_suggested")):
-        st.session_state["balance_name"] = suggested
-    st.session_state["balance_suggested"] = suggested
-    return st.text_input("Name of the new dataset", key="balance_name", max_chars=64, width=280).strip()
 
 
 def _cost(dataset: Dataset, plans: Mapping[str, ClassPlan]) -> str:

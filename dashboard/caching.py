@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fer_core.data.families import Family
     from fer_core.data.quality import Quality
     from fer_core.doctor import Report
+    from fer_core.evaluation.label_check import LabelCheck
     from fer_core.evaluation.matching import Matches
     from fer_core.evaluation.report import EvaluationReport
     from fer_core.evaluation.results_csv import Results
@@ -216,6 +217,25 @@ def pending(opened: Dataset) -> list[Decision]:
         return []
     # Decisions follow each other faster than a clock may tick: each version is another file.
     return _pending(opened.folder, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _label_check(folder: Path, stamps: tuple[float, ...]) -> LabelCheck:
+    from fer_core.evaluation.label_check import read_label_check
+
+    return read_label_check(folder)
+
+
+def label_check(folder: Path) -> LabelCheck:
+    """A finished label check, whose tables are then read once per version on disk. Shared: do not change them.
+
+    Raises:
+        FerError: It is damaged.
+    """
+    from fer_core.evaluation.label_check import BEFORE_AFTER_FILE, INFO_FILE, ISSUES_FILE
+
+    files = [folder / name for name in (INFO_FILE, ISSUES_FILE, BEFORE_AFTER_FILE)]
+    return _label_check(folder, tuple(_stamp(file) if file.is_file() else 0.0 for file in files))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

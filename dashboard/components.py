@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,11 +18,12 @@ from fer_core.errors import FerError, JobError, from_os_error
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState, StopWish, silence, summary
-from fer_core.jobs.store import Job, list_jobs
+from fer_core.jobs.store import Job, JobStatus, list_jobs
 from fer_core.training.runs import KIND, Run
 from fer_core.workspace import Workspace, newest_first
 
 if TYPE_CHECKING:
+    from fer_core.evaluation.label_check import LabelCheckInfo
     from fer_core.evaluation.report import EvaluationReport
     from fer_core.training.facts import Score
     from fer_core.training.reached import Reached
@@ -32,6 +33,9 @@ REFRESH_SECONDS: Final = 2.0
 
 _KEEPS_NOTHING: Final = frozenset({"prepare", "balance", "fetch", "evaluate", "tour"})
 """Kinds of jobs that leave nothing behind when they end early: their cards can be dismissed."""
+
+_GO_ON: Final = frozenset({KIND, "labels", "before-after"})
+"""Kinds of jobs that can be resumed where they ended early."""
 
 OWN_VIDEOS: Final = "video_own"
 """In the session's state: name of the job of each video that this visitor uploaded -> id of the upload."""
@@ -125,7 +129,7 @@ def leak_badge(dataset: Dataset) -> None:
     st.badge(dataset_leak(dataset), icon=icon, color=colour, help=limits)  # type: ignore[arg-type]
 
 
-def accuracy(report: EvaluationReport | Score | Reached, split: str, leak: str) -> str:
+def accuracy(report: EvaluationReport | LabelCheckInfo | Score | Reached, split: str, leak: str) -> str:
     """The one way an accuracy is written: value, interval, split, n and leak badge."""
     low, high = report.ci95
     return f"{100 * report.accuracy:.1f} % ± {50 * (high - low):.1f} · {split} · n {report.n:,} · {leak}"
@@ -300,7 +304,8 @@ def job_card(job: Job) -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 state_badge(state)
                 st.markdown(f"**{job.name}**")
-                st.caption(status.phase or "Starting worker")
+                said = status.message if state.alive else ""
+                st.caption(plain(" · ".join(filter(None, (status.phase or "Starting worker", said)))))
                 st.space("stretch")
                 if state.alive:
                     stop_button(job, state)
@@ -308,11 +313,20 @@ def job_card(job: Job) -> None:
                     st.button("Dismiss", key=f"dismiss-{job.name}", type="tertiary", on_click=_dismiss, args=(job,))
             if state.alive:
                 share = min(1.0, status.done / status.total) if status.total else 0.0
-                st.progress(share, text=_progress_text(status.done, status.total, status.started))
+                st.progress(share, text=_progress_text(status))
             else:
-                st.markdown(plain(summary(state, status.message, job.log_tail(), goes_on=job.kind == KIND)))
+                st.markdown(plain(summary(state, status.message, job.log_tail(), goes_on=job.kind in _GO_ON)))
 
     card()
+
+
+def resumable_card(job: Job, resume: Callable[[], object]) -> None:
+    """The card of a job that goes on where it ended, with the button for that."""
+    job_card(job)
+    if job.state().resumable and st.button("Resume", icon=":material/play_arrow:", key=f"resume-{job.name}"):
+        with errors_shown():
+            resume()
+            st.rerun()
 
 
 def _dismiss(job: Job) -> None:
@@ -320,10 +334,12 @@ def _dismiss(job: Job) -> None:
         supervisor.delete(job)
 
 
-def _progress_text(done: int, total: int, started: float) -> str:
-    if not total:
+def _progress_text(status: JobStatus) -> str:
+    if not status.total:
         return "about to begin"
-    return f"{done:,} of {total:,} · {duration(time.time() - started)} so far"
+    left = status.result.get("seconds_left")
+    told = f" · about {duration(left)} left" if left else ""
+    return f"{status.done:,} of {status.total:,} · {duration(time.time() - status.started)} so far{told}"
 
 
 def stop_button(job: Job, state: JobState) -> None:
@@ -333,7 +349,7 @@ def stop_button(job: Job, state: JobState) -> None:
         st.button(
             "Stop",
             icon=":material/stop:",
-            help="Keeps everything, to go on later." if job.kind == KIND else None,
+            help="Keeps everything, to go on later." if job.kind in _GO_ON else None,
             key=f"stop-{job.name}",
             on_click=supervisor.request_stop,
             args=(job,),
@@ -431,6 +447,6 @@ def _where_and_how_far(job: Job) -> tuple[str, str]:
     if job.kind == "train":
         run = Run(job)
         return "train", f"{len(run.epoch_events)}/{run.total_epochs}" if status.total else ""
-    pages = {"tour": "overview", "measure": "train", "video": "predict"}
-    page = pages.get(job.kind, job.kind if job.kind in ("evaluate", "balance", "predict") else "data")
+    pages = {"tour": "overview", "measure": "train", "video": "predict", "before-after": "labels"}
+    page = pages.get(job.kind, job.kind if job.kind in ("evaluate", "balance", "predict", "labels") else "data")
     return page, f"{100 * status.done / status.total:.0f} %" if status.total else ""

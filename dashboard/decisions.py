@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import caching
 from dashboard.components import errors_kept, errors_shown, page_link, plain, show_kept_error
-from dashboard.prepare_form import free_name, launch_dataset_job
+from dashboard.prepare_form import dataset_name, launch_dataset_job
 from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Action, Decision, Pending, Picture, applied_in, decisions_csv, now
 from fer_core.data.findings import Reason
@@ -107,10 +107,7 @@ def pending_panel(dataset: Dataset) -> None:
         words = ", ".join(f"{n:,} {action}" for action, n in told.items())
         st.markdown(f"**{len(held):,} decided, {state}** :gray[{words}]")
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            name = st.text_input(
-                "Name of the new dataset", value=free_name(f"{dataset.name[:48]}-decided"), key="decided_name",
-                max_chars=64, width=280,
-            ).strip()  # fmt: skip
+            name = dataset_name(f"{dataset.name[:48]}-decided", "decided_name")
             start = st.button(
                 f"Create dataset with {len(held):,} decision{'s' * (len(held) != 1)}",
                 type="primary",

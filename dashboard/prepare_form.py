@@ -280,6 +280,15 @@ def free_name(stem: str) -> str:
     return next(name for name in names if name not in taken)
 
 
+def dataset_name(stem: str, key: str) -> str:
+    """The name of the new dataset: a free one that we suggest for these settings, until somebody types another."""
+    suggested = free_name(stem)
+    if st.session_state.get(key) in (None, "", st.session_state.get(f"{key}_suggested")):
+        st.session_state[key] = suggested
+    st.session_state[f"{key}_suggested"] = suggested
+    return st.text_input("Name of the new dataset", key=key, max_chars=64, width=280).strip()
+
+
 def _in_preparation() -> set[str]:
     made_by = ("prepare", "balance")
     jobs = (job for job in list_jobs(Workspace.default().jobs) if job.kind in made_by and job.state().alive)

@@ -13,6 +13,7 @@ from pandas.io.formats.style import Styler
 from dashboard import caching
 from dashboard.components import accuracy, duration, theme
 from fer_core.evaluation.compare import PairedDifference
+from fer_core.evaluation.label_check import BeforeAfter
 from fer_core.jobs.state import JobState
 from fer_core.training import run_folder
 from fer_core.training.catalog import Catalog, RunSummary
@@ -138,7 +139,7 @@ _ORDERS: Final[dict[str, Callable[[RunRow], tuple[Any, ...]]]] = {
 ORDERS: Final = tuple(_ORDERS)
 
 
-def points(difference: PairedDifference) -> str:
+def points(difference: PairedDifference | BeforeAfter) -> str:
     """A difference of accuracies with half its 95% interval, in percentage points."""
     low, high = difference.ci95
     return f"{100 * difference.difference:+.1f} ± {50 * (high - low):.1f}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from fer_core.data.balance import ClassPlan
 from fer_core.data.info import DatasetInfo
+from fer_core.evaluation.label_check import Issue, LabelCheckInfo
 
 _ALL: float = 0.995
 _SOME: float = 0.01
@@ -82,6 +83,15 @@ def search_limits(rule: Mapping[str, Any]) -> str | None:
             missed.setdefault(form.partition(" ")[0], form)
     unseen = f"; most are missed from {', '.join(missed.values())} on" if missed else ""
     return f"Copies are found whose pixels correlate at {rule['pixel_correlation']:.2f} or more, also mirrored{unseen}."
+
+
+def issues_finding(info: LabelCheckInfo) -> str:
+    """How many labels a check doubts, and why."""
+    told = {Issue.LIKELY_WRONG: "probably wrong", Issue.AMBIGUOUS: "ambiguous", Issue.NO_FACE: "of no face"}
+    found = [f"{info.issues.get(issue, 0):,} {words}" for issue, words in told.items() if info.issues.get(issue)]
+    if not found:
+        return f"None of {info.n:,} train labels is in doubt."
+    return f"Of {info.n:,} train labels, {' and '.join(filter(None, (', '.join(found[:-1]), found[-1])))}."
 
 
 def decisions_finding(info: DatasetInfo) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import functools
 import hashlib
 import io
 import os
@@ -20,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fer_core.emotions import EMOTIONS, parse_emotion
 from fer_core.errors import DatasetError, FerError, from_os_error
@@ -59,6 +60,8 @@ class Action(StrEnum):
 
 class Decision(BaseModel):
     """One decision. ``label`` is set with ``relabel`` only, in any spelling that sources may use."""
+
+    model_config = ConfigDict(frozen=True)  # shared by all who read the same line
 
     date: str = Field(max_length=40)
     action: Action
@@ -109,19 +112,19 @@ def read_decisions(file: Path) -> list[Decision]:
         raise FerError(f"{file}: larger than {_MAX_BYTES // 2**20} MB, which no list of decisions is.")
     expected = f"Expected a CSV with the columns {', '.join(_COLUMNS)}, as the Data page and `data decide` write it."
     try:
-        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
-        if not set(_COLUMNS) <= set(rows.fieldnames or ()):
+        rows = filter(None, csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+        header = next(rows, [])
+        if not set(_COLUMNS) <= set(header):
             raise FerError(f"{file}: not a list of decisions. {expected}")
-        return [_decision(file, number, row) for number, row in enumerate(rows, start=1)]
+        places = [header.index(name) for name in _COLUMNS]
+        return [_decision(file, number, row, places) for number, row in enumerate(rows, start=1)]
     except (csv.Error, UnicodeDecodeError) as error:
         raise FerError(f"{file}: not a readable CSV. {expected}") from error
 
 
-def _decision(file: Path, number: int, row: dict[str, str | None]) -> Decision:
+def _decision(file: Path, number: int, row: list[str], places: list[int]) -> Decision:
     try:
-        cells = {name: unguarded(row[name] or "") for name in _COLUMNS}
-        # A path may begin or end with a space; elsewhere spaces come from typing.
-        return Decision.model_validate({name: text if name == "path" else text.strip() for name, text in cells.items()})
+        return _parsed(*[row[place] if place < len(row) else "" for place in places])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -131,13 +134,20 @@ def _decision(file: Path, number: int, row: dict[str, str | None]) -> Decision:
         ) from None
 
 
+@functools.lru_cache(maxsize=2**15)
+def _parsed(*texts: str) -> Decision:
+    """The decision of a line's cells. Thousands may be pending, and all are read again after each new one."""
+    cells = {name: unguarded(text) for name, text in zip(_COLUMNS, texts, strict=True)}
+    # A path may begin or end with a space; elsewhere spaces come from typing.
+    return Decision.model_validate({name: text if name == "path" else text.strip() for name, text in cells.items()})
+
+
 def decisions_csv(decisions: Sequence[Decision]) -> str:
     """Decisions as the text of a CSV, which a spreadsheet may open and ``read_decisions`` reads back."""
     out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for decision in decisions:
-        writer.writerow({name: guarded(text) for name, text in decision.model_dump(mode="json").items()})
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows([guarded(getattr(decision, name)) for name in _COLUMNS] for decision in decisions)
     return out.getvalue()
 
 
@@ -170,7 +180,13 @@ class Pending:
                 those that were there stay.
         """
         with self._alone():
-            self._write([*self.read(), *decisions])
+            made = self.read()
+            header, _, lines = decisions_csv(decisions).partition("\n")
+            text = self.file.read_bytes().decode("utf-8-sig") if made else f"{header}\n"
+            if text.startswith(f"{header}\n") and text.endswith("\n"):
+                self._write(text + lines)  # writing thousands anew would be felt after each decision
+            else:  # a spreadsheet's way of writing it
+                self._write(decisions_csv([*made, *decisions]))
 
     def frozen(self) -> Path:
         """A copy beside it, named by its content: for a job that reads it later, whatever is decided meanwhile.
@@ -196,14 +212,14 @@ class Pending:
             if not made:
                 return []
             last = made[-1].date
-            self._write([decision for decision in made if decision.date != last])
+            left = [decision for decision in made if decision.date != last]
+            if left:
+                self._write(decisions_csv(left))
+            else:
+                self.file.unlink()
             return [decision for decision in made if decision.date == last]
 
-    def _write(self, decisions: Sequence[Decision]) -> None:
-        if not decisions:
-            self.file.unlink(missing_ok=True)
-            return
-        text = decisions_csv(decisions)
+    def _write(self, text: str) -> None:
         if len(text.encode()) > _MAX_BYTES:
             raise FerError(
                 f"{self.file}: with these decisions it would be larger than {_MAX_BYTES // 2**20} MB. "

@@ -11,6 +11,7 @@ PAGES = {
     "": "Overview",
     "data": "Data",
     "balance": "Balance",
+    "labels": "Labels",
     "train": "Train",
     "runs": "Runs",
     "evaluate": "Evaluate",

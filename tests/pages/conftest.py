@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_core.data.dataset import Dataset
 from fer_core.data.demo import draw_demo
 from fer_core.data.prepare import PrepareConfig, prepare
 
@@ -22,6 +23,13 @@ def archives(workspace, drawn):
     return [Path(shutil.copy(path, workspace.sources)) for path in drawn]
 
 
+@pytest.fixture(scope="session")
+def prepared(drawn, tmp_path_factory):
+    """The folder of a dataset made of the demo archives, once."""
+    return prepare([str(path) for path in drawn], tmp_path_factory.mktemp("prepared") / "faces", PrepareConfig()).folder
+
+
 @pytest.fixture
-def dataset(workspace, drawn):
-    return prepare([str(path) for path in drawn], workspace.datasets / "faces", PrepareConfig())
+def dataset(workspace, prepared):
+    """A dataset of the test's own, named faces."""
+    return Dataset.open(Path(shutil.copytree(prepared, workspace.datasets / "faces")))

@@ -26,7 +26,7 @@ from tests.pages.opened import open_page, text_of
 from tests.unit.runs import write_finished_run
 from tests.unit.served_models import write_brightness_model
 
-PAGES = ("overview", "data", "balance", "train", "runs", "evaluate", "predict", "about")
+PAGES = ("overview", "data", "balance", "labels", "train", "runs", "evaluate", "predict", "about")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -36,6 +36,7 @@ def test_every_page_says_what_to_do_when_there_is_nothing(name):
         "overview": "The model in the box",
         "data": "No archive found",
         "balance": "Prepare a dataset first",
+        "labels": "Prepare a dataset first",
         "train": "Prepare a dataset first",
         "runs": "No run yet",
         "evaluate": "Prepare a dataset first",
@@ -286,7 +287,7 @@ def test_the_server_never_loads_a_training_framework(dataset):
 import sys
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file(sys.argv[1], default_timeout=30).run()
-for page in ("data", "balance", "train", "runs", "evaluate", "predict", "about"):
+for page in ("data", "balance", "labels", "train", "runs", "evaluate", "predict", "about"):
     assert not app.switch_page(f"../pages/{page}.py").run().exception
 print(*sys.modules)
 """

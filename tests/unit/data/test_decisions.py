@@ -153,6 +153,32 @@ def test_decisions_that_could_not_be_read_again_are_refused_and_those_there_stay
     assert [decision.action for decision in pending.undo()] == [Action.DROP]
 
 
+def test_a_decision_is_added_behind_thousands_without_writing_them_anew(tmp_path, monkeypatch):
+    pending, pictures = Pending(tmp_path), [Picture("fer2013", f"train/sad/{n}.png", f"{n:064}") for n in range(3000)]
+    pending.add([picture.decision(Action.DROP) for picture in pictures])
+    known, written = pending.read(), []
+    write = decisions_csv
+    monkeypatch.setattr("fer_core.data.decisions.decisions_csv", lambda new: written.append(len(new)) or write(new))
+    monkeypatch.setattr("fer_core.data.decisions.unguarded", lambda text: written.append(text) or text)
+    pending.add([pictures[0].decision(Action.KEEP, date=now())])
+    assert pending.read()[:-1] == known
+    assert [entry for entry in written if isinstance(entry, int)] == [1]
+    assert len(written) == 1 + 7  # nor are the cells of known lines looked at again
+
+
+def test_a_decision_is_added_to_what_a_spreadsheet_has_written(tmp_path):
+    pending, picture = Pending(tmp_path), Picture("fer2013", "train/sad/1.png", "0" * 64)
+    rows = [["pixel_sha", "note", "path", "source", "label", "action", "date"], ["1" * 64, "x", "a", "b", "", "drop"]]
+    rows[1].append(now())
+    text = "\r\n".join(",".join([*row, "reason" if row is rows[0] else "seen"]) for row in rows)
+    pending.file.write_text(f"\ufeff{text}")  # no end of the last line
+    pending.add([picture.decision(Action.KEEP)])
+    assert [(one.action, one.path, one.reason) for one in pending.read()] == [
+        ("drop", "a", "seen"),
+        ("keep", "train/sad/1.png", ""),
+    ]
+
+
 def test_writers_at_the_same_time_lose_nothing(source, place):
     dataset = prepare([source], place / "base")
     pictures = first(dataset, "train", 8)

@@ -1,0 +1,195 @@
+"""The Labels page: the queue and its decisions, what cannot be shown, the label check's job, before and after."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fer_core.data.config import PrepareConfig
+from fer_core.data.decisions import Action, Pending, Picture
+from fer_core.data.prepare import prepare
+from fer_core.emotions import EMOTIONS
+from fer_core.evaluation.label_check import (
+    BEFORE_AFTER_FILE,
+    INFO_FILE,
+    ISSUES_FILE,
+    KIND,
+    BeforeAfter,
+    Side,
+    read_label_check,
+    write_before_after,
+)
+from fer_core.jobs.store import Job, JobStatus
+from tests.unit.label_checks import write_finished_check
+
+from .opened import open_page, text_of
+
+
+@pytest.fixture
+def check(workspace, dataset):
+    """Four images in the queue: two likely wrong, one not a face, one ambiguous."""
+    return read_label_check(write_finished_check(workspace, dataset))
+
+
+def press(app, key):
+    app.button(key=f"label-{key}").click().run()
+    assert not app.exception, app.exception
+
+
+def button(app, label):
+    return next(button for button in app.button if button.label == label)
+
+
+def test_decisions_leave_the_queue_and_are_taken_back_one_by_one(dataset, check):
+    app, queue = open_page("labels"), check.issues
+    first, second = (EMOTIONS[label] for label in queue["label"].iloc[:2])
+    assert "2 probably wrong, 1 ambiguous and 1 of no face" in text_of(app)
+    assert "**0 of 2** · 0 relabelled" in text_of(app)
+    assert queue["path"].iloc[0] in text_of(app)
+    other = (queue["label"].iloc[0] + 3) % 7
+    press(app, other + 1)
+    assert queue["path"].iloc[1] in text_of(app)
+    press(app, EMOTIONS.index(second) + 1)  # what it is labelled already: it is right
+    made = Pending(dataset.folder).read()
+    assert [(one.action, one.label, one.pixel_sha) for one in made] == [
+        (Action.RELABEL, EMOTIONS[other], queue["pixel_sha"].iloc[0]),
+        (Action.KEEP, "", queue["pixel_sha"].iloc[1]),
+    ]
+    assert made[0].reason == "label check labels-1: likely wrong"
+    assert "**2 of 2** · 1 relabelled" in text_of(app)
+    assert "Still open: 1 not a face, 1 ambiguous" in text_of(app)
+    press(app, "z")
+    press(app, "z")
+    assert Pending(dataset.folder).read() == []
+    assert f"Labelled **{first}**" in text_of(app)
+    assert app.button(key="label-z").disabled
+
+
+def test_what_is_skipped_comes_back_and_is_forgotten_by_the_next_visit(dataset, check):
+    app = open_page("labels", issue="All")
+    press(app, "d")
+    for _ in range(3):
+        press(app, "s")
+    assert "Only 3 skipped images are left here." in text_of(app)
+    press(app, "z")  # the last skip, not the decision before it
+    assert check.issues["path"].iloc[3] in text_of(app)
+    press(app, "s")
+    button(app, "Show skipped again").click().run()
+    assert check.issues["path"].iloc[1] in text_of(app)
+    again = open_page("labels", issue="All")
+    assert "**1 of 4** · 0 relabelled" in text_of(again)
+    assert [decision.action for decision in Pending(dataset.folder).read()] == [Action.DROP_TRAIN]
+
+
+def test_what_was_decided_elsewhere_is_not_asked_again_nor_taken_back_here(dataset, check):
+    images = [Picture(*image) for image in check.issues[["source", "path", "pixel_sha"]].itertuples(index=False)]
+    Pending(dataset.folder).add([images[0].decision(Action.KEEP, reason="seen on Data")])
+    app = open_page("labels")
+    assert "**1 of 2**" in text_of(app)
+    assert images[1].path in text_of(app)
+    assert app.button(key="label-z").disabled
+    Pending(dataset.folder).add([image.decision(Action.KEEP) for image in images[1:]])
+    app.run()
+    assert "Every doubtful label is decided." in text_of(app)
+    assert "Create dataset with 4 decisions" in [button.label for button in app.button]
+
+
+def test_keys_that_came_in_together_go_to_one_image_after_the_other():
+    """While a page is busy, several presses reach it at once; what it has acted on is sent again with them."""
+
+    def script() -> None:
+        import streamlit as st
+
+        from dashboard import label_keys
+
+        st.session_state.setdefault("heard", "")
+
+        def hear(key: str) -> None:
+            st.session_state["heard"] += key
+
+        for pressed in ([[5, "7"], [6, "7"]], [[5, "7"], [6, "7"], [9, "s"], [10, "1"]], None):
+            st.session_state["labels_keys"] = {"pressed": pressed}
+            label_keys._act(hear)
+
+    app = AppTest.from_function(script).run()
+    assert not app.exception, app.exception
+    assert app.session_state["heard"] == "77s1"
+
+
+def test_a_check_that_cannot_be_used_says_why_and_another_can_be_started(workspace, drawn, dataset, check):
+    (check.folder / ISSUES_FILE).write_bytes(b"PAR1")
+    assert "label-issues.parquet: this file of the label check is missing or damaged" in text_of(open_page("labels"))
+    (check.folder / INFO_FILE).write_text("{")
+    app = open_page("labels")
+    assert "label_check.json: this file of the label check is missing or damaged" in text_of(app)
+    assert not button(app, "Start label check").disabled
+
+
+def test_a_check_of_an_earlier_version_is_not_shown(workspace, drawn, dataset, check):
+    other = PrepareConfig(seed=7)
+    prepare([str(path) for path in drawn], workspace.datasets / "other", other).folder.rename(workspace.root / "other")
+    for file in dataset.folder.iterdir():
+        file.unlink()
+    dataset.folder.rmdir()
+    (workspace.root / "other").rename(dataset.folder)
+    app = open_page("labels")
+    assert "labels-1 checked an earlier version of faces" in text_of(app)
+    assert "label-k" not in [button.key for button in app.button]
+
+
+def test_a_check_is_started_with_the_settings_shown_and_resumed(workspace, dataset, monkeypatch):
+    started = []
+    monkeypatch.setattr("fer_core.jobs.supervisor.start", lambda job, words: started.append((job, words)))
+    app = open_page("labels")
+    assert "No label of this dataset has been checked yet." in text_of(app)
+    app.number_input(key="labels_folds").set_value(3).run()
+    app.number_input(key="labels_epochs_compact").set_value(2).run()
+    assert "--folds 3 --preset compact --set phases.0.epochs=2" in app.code[0].value
+    button(app, "Start label check").click().run()
+    assert not app.exception
+    (job, words), arguments = started[0], started[0][0].spec().arguments
+    assert words == ["labels", "check", "--resume", "labels-1"]
+    assert arguments[:7] == ["labels", "check", "faces", "--folds", "3", "--preset", "compact"]
+    job.write_status(JobStatus(state="stopped", message="Stopped; finished epochs are kept."))
+    app.run()
+    assert "Stopped; finished epochs are kept." in text_of(app)
+    button(app, "Resume").click().run()
+    assert started[1] == (job, words)
+
+
+def test_an_older_check_stays_in_use_while_a_new_one_is_at_work(workspace, dataset, check):
+    job = Job.create(workspace.jobs, KIND, "labels-2", ["labels", "check", "faces"])
+    job.write_status(JobStatus(state="running", phase="Training 5 folds", started=time.time(), updated=time.time()))
+    lock = job.take_lock()
+    assert lock is not None
+    app = open_page("labels")
+    assert "Training 5 folds" in text_of(app)
+    press(app, "k")
+    assert "**1 of 2**" in text_of(app)
+
+
+def test_before_and_after_is_started_with_the_decisions_and_told_honestly(workspace, dataset, check, monkeypatch):
+    started = []
+    monkeypatch.setattr("dashboard.label_gain.check_measurable", lambda plan, decisions: None)
+    monkeypatch.setattr("dashboard.label_gain.read_plan", lambda job: None)
+    monkeypatch.setattr("dashboard.label_gain.supervisor.launch", lambda *words: started.append(words[1:]))
+    app = open_page("labels")
+    press(app, "d")
+    button(app, "Measure before and after").click().run()
+    frozen = str(Pending(dataset.folder).frozen())
+    words = ["labels", "measure", "labels-1", "--decisions", frozen]
+    assert started == [("before-after", "labels-1-measure-1", words)]
+    before = Side(run="one", dataset="faces", fingerprint="x", accuracy=0.60, ci95=(0.58, 0.62))
+    found = BeforeAfter(
+        created=1.0, automatic=False, decisions={"drop-train": 1}, before=before,
+        after=before.model_copy(update={"run": "two", "accuracy": 0.61}), n=1340, difference=0.01,
+        ci95=(-0.01, 0.03), p_value=0.4, only_before=30, only_after=43,
+    )  # fmt: skip
+    write_before_after(check.folder, found)
+    text = text_of(app.run())
+    assert "+1.0 ± 2.0 points, within noise** after 1 decision (1 drop-train) · validation · n 1,340 · p 0.4" in text
+    assert "Before: 60.0 % ± 2.0 · validation · n 1,340 · Clean" in text
+    (check.folder / BEFORE_AFTER_FILE).write_text("{")
+    assert "before_after.json: damaged" in text_of(app.run())
