@@ -45,6 +45,8 @@ def clickable(figure: Figure, alt: str) -> None:
 
 
 def _clicked() -> None:
+    if "matrix" not in st.session_state:  # the page was left meanwhile
+        return
     points = st.session_state["matrix"].selection.points
     if points:
         choose_cell(*points[0]["customdata"])

@@ -59,6 +59,8 @@ def models(view: View) -> None:
 
 
 def _choose(key: str, names: list[str]) -> None:
+    if key not in st.session_state:  # the page was left meanwhile
+        return
     for row in st.session_state[key].selection.rows:
         if row < len(names):
             settle("model", names[row])
