@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -66,7 +67,8 @@ def rows_of(data: bytes, name: str, expected: str) -> list[Row]:
         text = data.decode("utf-8-sig")
         line = text.partition("\n")[0]
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=line.count))
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        filled = ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
+        rows = list(islice(filled, limits.ENTRIES + 1))  # no more: in memory they are many times as large
     except (csv.Error, UnicodeDecodeError) as error:
         raise FerError(f"{name}: not a readable CSV in UTF-8. Save it again.") from error
     if not rows:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fer_core import limits
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.evaluation.results_csv import read_results
@@ -135,3 +136,10 @@ def test_an_order_that_does_not_fit_is_one_sentence(read, text, message):
 def test_a_missing_file_is_one_sentence(tmp_path):
     with pytest.raises(FerError, match="no such file"):
         read_results(tmp_path / "none.csv")
+
+
+def test_no_more_rows_are_read_than_are_taken(read, monkeypatch):
+    monkeypatch.setattr(limits, "ENTRIES", 3)
+    unreadable = "x" * 200_000  # longer than a cell may be: reading on would fail otherwise
+    with pytest.raises(FerError, match="more than 3 rows"):
+        read(f"{HEADER}\na,{NUMBERS}\nb,{NUMBERS}\nc,{NUMBERS}\n{unreadable},{NUMBERS}")
