@@ -15,6 +15,7 @@ from dashboard.components import (
     model_picker,
     newest_job,
     page_link,
+    plain,
 )
 from dashboard.confidence_view import confidence
 from dashboard.evaluation import View, classes, confusion_finding, downloads, leak_words, read_view, scores
@@ -134,7 +135,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         )
     add_model_or_results(dataset, split)
 if (training := newest_job("train")) and training.state().alive:
-    st.caption(f"{training.name} is still training: its model can be chosen when training ends.")
+    st.caption(f"{plain(training.name)} is still training: its model can be chosen when training ends.")
 if model is None:
     st.info("There is no model yet. Train one first.", icon=":material/model_training:")
     page_link("train", "Go to Train")
