@@ -236,10 +236,10 @@ def find_other(model: str, source: str, split: EvaluationSplit | None, space: Wo
     """What another model said of the split; looked for first, so that a long evaluation does not end with an error."""
     from fer_core.evaluation.predictions import predictions_file, read_predictions
 
+    served = _kept_of(model, space)
     dataset, split, _ = choose_data(source, split, space)
     if dataset is None:
         raise FerError("Predictions are kept of a prepared dataset alone: give one, or leave --against out.")
-    served = _kept_of(model, space)
     file = predictions_file(served.results(space.evaluations, dataset.info.fingerprint), split.value)
     if not file.is_file():
         raise FerError(
