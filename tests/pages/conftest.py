@@ -1,12 +1,18 @@
 """Drawn archives and a dataset made of them."""
 
+import functools
 import shutil
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 
+from fer_core.data.dataset import Dataset
 from fer_core.data.demo import draw_demo
 from fer_core.data.prepare import PrepareConfig, prepare
+
+# A server looks once through all installed packages for components; an AppTest would do so each time.
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +28,13 @@ def archives(workspace, drawn):
     return [Path(shutil.copy(path, workspace.sources)) for path in drawn]
 
 
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory, drawn):
+    """The dataset made of them, prepared once."""
+    return prepare([str(path) for path in drawn], tmp_path_factory.mktemp("prepared") / "faces", PrepareConfig())
+
+
 @pytest.fixture
-def dataset(workspace, drawn):
-    return prepare([str(path) for path in drawn], workspace.datasets / "faces", PrepareConfig())
+def dataset(workspace, faces):
+    """A copy of it in the workspace."""
+    return Dataset.open(Path(shutil.copytree(faces.folder, workspace.datasets / "faces")))
