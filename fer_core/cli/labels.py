@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,8 +30,8 @@ from fer_core.training import backend
 from fer_core.training.before_after import Automatic, automatic_decisions, check_measurable, measure
 from fer_core.training.config import DEFAULT_PRESET
 from fer_core.training.label_plan import (
-    FOLDS,
     SEED,
+    USUAL_FOLDS,
     LabelPlan,
     arguments,
     check_resumable,
@@ -54,7 +55,7 @@ def check(
     ] = None,
     folds: Annotated[
         int, typer.Option(help="How many networks are trained, each without one part of train that it is asked about.")
-    ] = FOLDS,
+    ] = USUAL_FOLDS,
     preset: Annotated[
         str, typer.Option(metavar="NAME|FILE.yaml", help="What each of them is trained with.")
     ] = DEFAULT_PRESET,
@@ -177,7 +178,7 @@ def measure_command(
         try:
             result = measure(found, plan, made, worker, automatic=automatic is not None)
         except Stopped:
-            again = " ".join(words)
+            again = shlex.join(words)
             raise Stopped(f"Stopped; finished epochs are kept. Go on with `python -m fer_core {again}`.") from None
         worker.say(_difference(result), **result.model_dump(mode="json"))
     if as_json:

@@ -21,7 +21,7 @@ def silent(phase: str, done: int, total: int) -> None:
 
 
 class Pace:
-    """How long the rest of some work takes, at its pace since this process was first asked.
+    """How long the rest of some work takes, at its pace since it began to advance.
 
     Args:
         total: Units of work.
@@ -34,6 +34,8 @@ class Pace:
     def seconds_left(self, done: int) -> int | None:
         """Seconds until ``done`` units are all of them; None while no pace is known."""
         now = time.monotonic()
-        self._begun = self._begun or (now, done)
+        if self._begun is None or done <= self._begun[1]:
+            self._begun = now, done  # loading and compiling are over only when it advances
+            return None
         since, before = self._begun
-        return round((now - since) * (self._total - done) / (done - before)) if done > before else None
+        return round((now - since) * (self._total - done) / (done - before))

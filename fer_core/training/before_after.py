@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import Dataset
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _LOOK: Final = 1.0  # seconds between looks at a run
 
-_MAY_DIFFER: Final = {*DESCRIPTIVE, *TRACKING, "preset", "dataset", "precision", "allow_leaks"}
+_MAY_DIFFER: Final = {*DESCRIPTIVE, *TRACKING, "preset", "dataset", "precision", "allow_leaks", "reveal_test"}
 """Fields that runs may differ in which are the same otherwise; dataset and precision are compared by themselves."""
 
 
@@ -155,14 +155,18 @@ def _decided(space: Workspace, base: Dataset, decisions: Sequence[Decision], ste
     return prepare(sources_of(base), space.datasets / space.new_name(space.datasets, stem), config, worker)
 
 
-class _Report(Protocol):
-    """Told of the share of a run that is done, 0 to 1, and of its phase."""
+def _trained(
+    space: Workspace,
+    plan: LabelPlan,
+    config: RunConfig,
+    dataset: Dataset,
+    stem: str,
+    report: Callable[[float, str], None],
+) -> Run:
+    """A finished run of these settings: one that is there, or that goes on, or a new one.
 
-    def __call__(self, share: float, phase: str) -> None: ...
-
-
-def _trained(space: Workspace, plan: LabelPlan, config: RunConfig, dataset: Dataset, stem: str, report: _Report) -> Run:
-    """A finished run of these settings: one that is there, or that goes on, or a new one."""
+    ``report`` is told of the share of it that is done, 0 to 1, and of its phase; it may raise ``Stopped``.
+    """
     same = [run for run in runs.list_runs(space) if _is_same(run, config)]
     if finished := next((run for run in same if _is_finished(run)), None):
         return finished

@@ -19,7 +19,7 @@ from fer_core.data.dataset import Dataset, Split
 from fer_core.data.folds import folds
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, JobError, ModelError
-from fer_core.evaluation.label_check import LabelCheck, LabelCheckInfo, write_label_check
+from fer_core.evaluation.label_check import INFO_FILE, LabelCheck, LabelCheckInfo, read_label_check, write_label_check
 from fer_core.evaluation.label_issues import find_issues
 from fer_core.evaluation.metrics import wilson_interval
 from fer_core.evaluation.predictions import Origin, predictions_table
@@ -30,7 +30,7 @@ from fer_core.jobs.store import Job, write_atomically
 from fer_core.jobs.worker import Worker, work
 from fer_core.preprocessing import Pixels
 from fer_core.training import backend, runs
-from fer_core.training.label_plan import LabelPlan, fold_folder
+from fer_core.training.label_plan import FOLDS, LabelPlan, fold_folder
 from fer_core.training.loop import train
 from fer_core.training.runs import Run
 
@@ -70,6 +70,9 @@ def check_labels(plan: LabelPlan, dataset: Dataset, worker: Worker) -> LabelChec
         FerError: As training, or the files of a fold are damaged.
     """
     folder = worker.job.folder
+    if (folder / INFO_FILE).is_file():  # killed when all was done
+        shutil.rmtree(folder / FOLDS, ignore_errors=True)
+        return read_label_check(folder)
     table = dataset.table("train")
     labels = table["label"].to_numpy(np.int64)
     of_fold = folds(labels, table["photo_id"].tolist(), plan.folds, plan.config.seed)
@@ -111,7 +114,7 @@ def check_labels(plan: LabelPlan, dataset: Dataset, worker: Worker) -> LabelChec
         cleanlab=found.cleanlab,
     )
     write_label_check(folder, info, found.issues, out_of_fold)
-    shutil.rmtree(folder / "folds", ignore_errors=True)
+    shutil.rmtree(folder / FOLDS, ignore_errors=True)
     return LabelCheck(folder, info)
 
 

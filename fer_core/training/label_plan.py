@@ -23,9 +23,11 @@ from fer_core.training.estimate import Estimate, estimate
 from fer_core.training.speeds import Pictures, Speeds
 from fer_core.workspace import Workspace
 
-FOLDS: Final = 5
+USUAL_FOLDS: Final = 5
 SEED: Final = 42
 PLAN_FILE: Final = "plan.json"
+FOLDS: Final = "folds"
+"""In the folder of a label check that is not finished: the runs of its folds."""
 
 
 class LabelPlan(BaseModel):
@@ -55,7 +57,7 @@ class LabelPlan(BaseModel):
 
 
 def plan_check(
-    dataset: Dataset, preset: str, settings: Sequence[str] = (), folds: int = FOLDS, seed: int = SEED
+    dataset: Dataset, preset: str, settings: Sequence[str] = (), folds: int = USUAL_FOLDS, seed: int = SEED
 ) -> LabelPlan:
     """The plan of a label check.
 
@@ -77,8 +79,10 @@ def plan_check(
         raise ConfigError("--set seed=... gives the seed, which is that of the folds, too: use --seed.")
     if folds < 2:
         raise ConfigError(f"{folds} folds: give at least 2, so that each image is left out of some training.")
-    config = apply_overrides(load_config(preset), [*settings, f"seed={seed}"])
-    config = runs.complete(config, dataset, allow_leaks=True)
+    base = load_config(preset)
+    if base.reveal_test:  # test is not looked at to mend train
+        settings = [*settings, "reveal_test=false"]
+    config = apply_overrides(base, [*settings, f"seed={seed}"])
     if any(phase.teachers for phase in config.phases):
         raise ConfigError(
             f"{config.preset or preset} has teachers, who may have learnt the labels that are in question. Choose a "
@@ -89,6 +93,7 @@ def plan_check(
             f"weights={config.weights}: such a network may have learnt the labels that are in question. Use none or "
             "imagenet."
         )
+    config = runs.complete(config, dataset, allow_leaks=True)
     _check_classes(dataset, folds)
     return LabelPlan(preset=absolute_preset(preset), settings=list(settings), folds=folds, config=config)
 
@@ -179,7 +184,7 @@ def read_plan(job: Job) -> LabelPlan:
 
 def fold_folder(folder: Path, fold: int) -> Path:
     """The run of a fold, counted from 0, in the folder of a label check that is not finished."""
-    return folder / "folds" / f"fold-{fold + 1}"
+    return folder / FOLDS / f"fold-{fold + 1}"
 
 
 def estimate_check(plan: LabelPlan, pictures: Pictures, speeds: Speeds) -> Estimate | None:

@@ -12,6 +12,7 @@ from fer_core.emotions import EMOTIONS
 from fer_core.errors import Stopped
 from fer_core.evaluation.label_check import list_label_checks, read_label_check
 from fer_core.inference.served import MODEL_FILE
+from fer_core.jobs.progress import Pace
 from fer_core.jobs.state import JobState, StopWish
 from fer_core.jobs.store import Job, JobStatus
 from fer_core.jobs.worker import Worker
@@ -103,6 +104,26 @@ def test_no_network_is_asked_about_a_photograph_that_it_learnt_from(workspace, q
     assert (code, len(out.splitlines())) == (0, 3 + min(2, len(check.issues)))
 
 
+def test_a_damaged_fold_says_what_to_do(workspace, tiny, capfd, monkeypatch):
+    from fer_core.training import label_folds
+
+    def train(config, dataset, worker):
+        (worker.job.folder / MODEL_FILE).write_bytes(b"no model")
+
+    monkeypatch.setattr(label_folds, "train", train)
+    code, _, err = call(capfd, "labels", "check", "tiny", *SETTINGS)
+    assert code == 2
+    assert "labels-1/folds/fold-1: the files of this fold are damaged" in err
+    assert "Delete this folder, then go on with `labels check --resume labels-1`" in err
+
+
+def test_the_pace_counts_from_the_moment_at_which_work_advances(monkeypatch):
+    now = iter([0.0, 60.0, 70.0, 80.0])
+    monkeypatch.setattr("fer_core.jobs.progress.time.monotonic", lambda: next(now))
+    pace = Pace(100)
+    assert [pace.seconds_left(done) for done in (20, 20, 40, 60)] == [None, None, 30, 20]
+
+
 @pytest.mark.slow  # two label checks with a network that learns
 def test_a_stopped_check_ends_as_one_that_was_not(workspace, capfd, monkeypatch):
     make_dataset(workspace.datasets / "tiny", {"train": 63, "validation": 21, "test": 7})
@@ -151,7 +172,10 @@ def home(tmp_path_factory):
         (["check", "none"], "none has no images to train on"),
         (["check", "tiny", "--folds=2", "--set=seed=1"], "use --seed"),
         (["check", "tiny", "--folds=2", "--set=weights=/w.h5"], "may have learnt the labels"),
-        (["check", "tiny", "--folds=2", "--set=phases.0.teachers=a"], "teachers: No run named 'a'"),
+        (
+            ["check", "tiny", "--folds=2", "--set=phases.0.teachers=a"],
+            "compact has teachers, who may have",
+        ),
         (["check", "tiny", "--folds=2", "--name=a/b"], "cannot be the name of a label check"),
         (["check", "tiny", "--resume=done"], "--resume goes on with a check's own settings"),
         (["check", "--resume=done"], "done is finished, there is nothing to resume"),
