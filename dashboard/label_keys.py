@@ -36,7 +36,10 @@ export default function ({ data, parentElement, setStateValue }) {
 }
 """
 
-_CSS: Final = "span { color: var(--st-text-color); font: 0.9rem/2.5rem var(--st-font); opacity: 0.6 }"
+_CSS: Final = """
+span { color: var(--st-text-color); font-family: var(--st-font); font-size: 0.9rem; opacity: 0.6;
+  line-height: 2.5rem }
+"""
 
 _listener = st.components.v2.component("label_keys", html="<span></span>", css=_CSS, js=_JS)
 
