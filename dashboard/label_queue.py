@@ -32,7 +32,7 @@ _SKIPPED: Final = "labels_skipped"
 """In the session: what was skipped, as (date, pixels), oldest first."""
 
 _AGAIN: Final = "labels_again"
-"""In the session: pixels of the picture that was taken back just now and is shown again, also where the filters leave it out."""
+"""In the session: pixels of the picture taken back just now, which is shown again although the filters leave it out."""
 
 _REFUSED: Final = "labels_refused"
 
