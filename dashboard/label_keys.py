@@ -17,7 +17,7 @@ _HANDLED: Final = "labels_handled"
 
 # What was pressed lately is sent as a whole each time, so nothing is lost where only the last message arrives.
 _JS: Final = """
-let pressed = [], last = 0, shown;
+let pressed = [], last = 0, shown, listening;
 
 export default function ({ data, parentElement, setStateValue }) {
   const listen = (event) => {
@@ -30,7 +30,10 @@ export default function ({ data, parentElement, setStateValue }) {
   };
   if (data.view !== shown) document.activeElement?.blur();  // a picker that was used keeps the keys to itself
   shown = data.view;
+  // Streamlit calls this again when the data change, and only tidies up when the page is left.
+  document.removeEventListener("keydown", listening);
   document.addEventListener("keydown", listen);
+  listening = listen;
   parentElement.querySelector("span").textContent = data.told;
   return () => document.removeEventListener("keydown", listen);
 }
