@@ -7,6 +7,7 @@ right end, and colour is never the only sign.
 from __future__ import annotations
 
 import base64
+import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -546,8 +547,9 @@ def difference_matrix(
     # A handful of images are noise, and shall look like it.
     bound = max(1, np.abs(difference).max(), _FAINT * matrix.sum())
     text = [[f"{n:+,d}" if n else "0" for n in row] for row in difference]
+    one, two = map(html.escape, names)
     told = [
-        f"{matrix[cell]:,} by {names[0]} · {other[cell]:,} by {names[1]} ({difference[cell]:+,d})"
+        f"{matrix[cell]:,} by {one} · {other[cell]:,} by {two} ({difference[cell]:+,d})"
         for cell in np.ndindex(*difference.shape)
     ]
     return _matrix(better, (-bound, bound), DIFFERENCE_RAMP[theme], text, told, theme, selected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -159,7 +160,9 @@ def _faces(view: View, name: str, compared: Compared, cell: tuple[int, int] | No
     def told(at: int) -> str:
         image = chosen[at]
         answers = ((view.model.name, said.b, sure_b), (name, said.a, sure_a))
-        words = [f"{model}: {EMOTIONS[read[image]]}, {100 * sure[image]:.0f} %" for model, read, sure in answers]
+        words = [
+            f"{html.escape(model)}: {EMOTIONS[read[image]]}, {100 * sure[image]:.0f} %" for model, read, sure in answers
+        ]
         return "<br>".join([f"labelled {EMOTIONS[said.labels[image]]}", *words])
 
     places = [(view.split, row) for row in compared.rows[chosen].tolist()]

@@ -186,12 +186,18 @@ def model_picker(prefer: str | None = None, more: Sequence[ServedModel] = ()) ->
         prefer: The one to begin with where none was chosen yet.
         more: What else can be chosen here.
     """
-    models: dict[str, ServedModel] = {}
-    for model in (*list_models(Workspace.default()), *more):
-        models.setdefault(model.name, model)  # the one that commands find by that name
+    models = by_name([*list_models(Workspace.default()), *more])
     if not models:
         return None
     return models[choose("Model", sorted(models, key=lambda name: name != prefer), key="model")]
+
+
+def by_name(models: Sequence[ServedModel]) -> dict[str, ServedModel]:
+    """Models by name; of two of one name the first, which commands find by it."""
+    found: dict[str, ServedModel] = {}
+    for model in models:
+        found.setdefault(model.name, model)
+    return found
 
 
 def choose(label: str, options: list[str], key: str) -> str:

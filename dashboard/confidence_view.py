@@ -42,6 +42,8 @@ def _threshold(view: View, probabilities: Floats, labels: Ints) -> None:
     figure = evaluation_charts.coverage(coverage_curve(probabilities, labels), answered, theme())
     st.plotly_chart(figure, config=charts.CONFIG, key="coverage", alt=answered.said)
     st.caption(f"{view.split} · n {len(labels):,} · {answered.n:,} answered · the surest at the left")
+    if view.model_file is None:
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         page_link("predict", f"Predict with {threshold:.2f}", model=view.model.name, threshold=f"{threshold:g}")
         st.caption(f"or `predict PATH --threshold {threshold:g}`")

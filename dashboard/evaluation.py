@@ -12,14 +12,16 @@ import numpy as np
 import streamlit as st
 
 from dashboard import caching
+from dashboard.components import by_name
 from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.evaluation.metrics import Interval
 from fer_core.evaluation.predictions import predictions_file, seen_of
 from fer_core.evaluation.report import EvaluationReport, report_table
-from fer_core.inference.kept_results import KeptResults
+from fer_core.inference.kept_results import KeptResults, list_results
 from fer_core.inference.served import ServedModel, list_models
+from fer_core.spreadsheet import guarded
 from fer_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -68,14 +70,13 @@ def read_view(model: ServedModel, dataset: Dataset, split: str, file: Path) -> V
 
 
 def kept(dataset: Dataset, split: str) -> dict[str, Path]:
-    """The models whose predictions of a split are kept, by name in the order of the picker, and the files of these."""
+    """What can be chosen on the page and has predictions of a split: by name in the picker's order, and their files."""
     space = Workspace.default()
-    files: dict[str, Path] = {}
-    for model in list_models(space):
-        file = predictions_file(model.results(space.evaluations, dataset.info.fingerprint), split)
-        if file.is_file():
-            files.setdefault(model.name, file)
-    return files
+    files = {
+        name: predictions_file(model.results(space.evaluations, dataset.info.fingerprint), split)
+        for name, model in by_name([*list_models(space), *list_results(space)]).items()
+    }
+    return {name: file for name, file in files.items() if file.is_file()}
 
 
 def leak_text(table: pd.DataFrame, report: EvaluationReport) -> str:
@@ -192,12 +193,16 @@ def downloads(view: View) -> None:
     with st.popover("Download", icon=":material/download:"):
         for words, data, name in (
             ("Classification report, CSV", lambda: report_table(view.report).to_csv(index=False), f"{stem}.report.csv"),
-            ("Predictions, CSV", lambda: named.to_csv(index=False), f"{stem}.predictions.csv"),
+            ("Predictions, CSV", lambda: _csv(named), f"{stem}.predictions.csv"),
             ("Predictions, Parquet", view.file.read_bytes, f"{stem}.predictions.parquet"),
             ("All scores, JSON", lambda: view.report.model_dump_json(indent=2), f"{stem}.json"),
             ("Confusion matrix, PNG", lambda: _matrix_png(view), f"{stem}.confusion.png"),
         ):
             st.download_button(words, data, file_name=name, on_click="ignore", type="tertiary")
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.assign(path=table["path"].map(guarded)).to_csv(index=False)
 
 
 def _matrix_png(view: View) -> bytes:

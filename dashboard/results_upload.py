@@ -29,7 +29,7 @@ from fer_core.evaluation.leaks import never_seen
 from fer_core.evaluation.matching import Matches
 from fer_core.evaluation.orders import ORDERS, fit_orders, misfit, order_text
 from fer_core.evaluation.predictions import origin_of
-from fer_core.evaluation.results_csv import Results
+from fer_core.evaluation.results_csv import Results, taken_for
 from fer_core.evaluation.reveals import record_reveal
 from fer_core.inference.adopt import suggest_name
 from fer_core.inference.kept_results import KeptResults, delete_results, results_of
@@ -158,16 +158,22 @@ def _ask_order(upload: UploadedFile, dataset: Dataset, split: str, results: Resu
 
 
 def _look_at_test(upload: UploadedFile, dataset: Dataset) -> None:
+    looked = (upload.file_id, dataset.info.fingerprint)
+    if st.session_state.get(_LOOKED) == looked:  # a second click: a look must not count twice
+        return
     with errors_kept(_REFUSED):
         sha = caching.table(dataset, "test")["pixel_sha"]
         record_reveal(Workspace.default(), sha, suggest_name(upload.name), dataset.name)
-        st.session_state[_LOOKED] = (upload.file_id, dataset.info.fingerprint)
+        st.session_state[_LOOKED] = looked
 
 
 def _start(
     upload: UploadedFile, name: str, dataset: Dataset, split: str, labels: str | None, training: Dataset | None
 ) -> None:
-    """The file lies in the job's folder for as long as the job runs."""
+    """The file lies in the job's folder until it is scored and chosen."""
+    job = newest_job(KIND)
+    if job and job.state().alive:  # a second click, or another tab: a look must not count twice
+        return
     with errors_kept(_REFUSED):
         space = Workspace.default()
         stem = check_name(name or suggest_name(upload.name), "file of predictions")
@@ -195,7 +201,7 @@ def no_results(model: KeptResults, dataset: Dataset, split: str) -> None:
 
 
 def about_results(view: View) -> None:
-    """What predictions without a model are, what is left of their accuracy, and what speaks against their order."""
+    """What predictions without a model are, what is left of their accuracy, and what speaks against their numbers."""
     if not isinstance(view.model, KeptResults):
         return
     if warning := misfit(view.table["predicted"].to_numpy(), view.table["label"].to_numpy()):
@@ -203,6 +209,8 @@ def about_results(view: View) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge("Predictions, no model", icon=":material/table_rows:", color="gray")
         st.caption(plain(never_seen(view.report, "when you add the predictions").replace("%", " %")))
+    if told := taken_for(origin_of(view.table).read_as):
+        st.caption(told)
 
 
 def remove_results(model: ServedModel) -> None:

@@ -30,6 +30,11 @@ _MAX_MB = 20
 @st.fragment  # a click runs this alone, not the page
 def slices(view: View) -> None:
     """A dimension, its slices from the weakest on, and the wrong images of the chosen one."""
+    with errors_shown():  # those around the page do not reach a click
+        _slices(view)
+
+
+def _slices(view: View) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         place = st.container(width="content")
         file = _upload()

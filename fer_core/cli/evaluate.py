@@ -209,11 +209,14 @@ class Other:
     predictions: pd.DataFrame
 
     def pair(self, table: pd.DataFrame) -> Compared | None:
-        """Brings its answers together with those of a table of predictions; None where they share no picture."""
+        """Brings its answers together with those of a table of predictions; says so where they share no picture."""
         from fer_core.evaluation.compare import pair
 
         answers = pair(self.predictions, table)
-        return Compared(self.name, answers) if answers else None
+        if answers is None:
+            note(f"Nothing to compare: {self.name} answered other images of this split.")
+            return None
+        return Compared(self.name, answers)
 
 
 def document(

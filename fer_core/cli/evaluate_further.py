@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ class Further:
         """Reads what was typed, before a long evaluation begins.
 
         Raises:
-            FerError: There is no such dimension, or a CSV cannot be read.
+            FerError: There is no such dimension, a CSV cannot be read, or two have the same column.
         """
         files = [expand(word) for word in slice_by if expand(word).suffix.lower() == ".csv"]
         names = [word for word in slice_by if expand(word) not in files]
@@ -107,7 +108,11 @@ class Further:
                 f"Cannot slice by {unknown[0]!r}: give {', '.join(IMAGE_DIMENSIONS)}, {_ALL}, or a .csv file."
             )
         wanted = list(IMAGE_DIMENSIONS) if _ALL in names else list(dict.fromkeys(names))
-        return cls(uncertain_below, wanted, {file: read_columns(read_bytes(file), str(file)) for file in files})
+        columns = {file: read_columns(read_bytes(file), str(file)) for file in files}
+        titles = Counter(title for each in columns.values() for title in each.values)
+        if twice := [title for title, n in titles.items() if n > 1]:
+            raise FerError(f"Several files have a column {twice[0]!r}: give each a title of its own.")
+        return cls(uncertain_below, wanted, columns)
 
     def find(self, material: Material, table: pd.DataFrame) -> Told:
         """Answers it for the predictions on some images.

@@ -146,12 +146,13 @@ def _score(asked: Asked, space: Workspace) -> _Scored:
 
 
 def _tell(file: Path, results: Results, material: Material, matches: Matches) -> None:
-    """Says which results are of no image and how many images have none.
+    """Says which results are of no image, how many images have none, and what the numbers were taken for.
 
     Raises:
         FerError: No result is of an image.
     """
     from fer_core.evaluation.matching import check_some
+    from fer_core.evaluation.results_csv import taken_for
 
     images = material.split.table["path"].tolist()
     where = f"{material.name}, {material.split_name}"
@@ -162,9 +163,8 @@ def _tell(file: Path, results: Results, material: Material, matches: Matches) ->
         note(f"Files that may be several images of {where}: {len(matches.unclear):,} ({_some(matches.unclear)}).")
     if missing := len(images) - len(matches.images):
         note(f"Images of {where} without a result, which are not scored: {missing:,} of {len(images):,}.")
-    if results.read_as != "probabilities":
-        how = "softmax" if results.read_as == "logits" else "divided by their sum"
-        note(f"The numbers were taken for {results.read_as} ({how}); loss and calibration error hold only if they are.")
+    if told := taken_for(results.read_as):
+        note(told)
 
 
 def _unnamed(
@@ -229,6 +229,7 @@ def _keep(
             note=seen.note,
             file=printable(file.name),
             labels=asked.labels or "",
+            read_as=results.read_as,
             trained_on=training.name if training else "",
         ),
         rows=rows,

@@ -48,9 +48,15 @@ def match(files: Sequence[str], paths: Sequence[str]) -> Matches:
         FerError: Two files mean the same image.
     """
     images = [_parts(path) for path in paths]
+    # What is longer than every path can only end with one: a stranger's file may be 65,000 folders deep.
+    asked = [_parts(file)[-max(map(len, images), default=1) :] for file in files]
+    longest = max(map(len, asked), default=0)
     whole = _places((parts, at) for at, parts in enumerate(images))
-    endings = _places((parts[start:], at) for at, parts in enumerate(images) for start in range(len(parts)))
-    asked = [_parts(file) for file in files]
+    endings = _places(
+        (parts[start:], at)
+        for at, parts in enumerate(images)
+        for start in range(max(0, len(parts) - longest), len(parts))
+    )
     names = Counter(parts[-1:] for parts in asked)
     found: dict[int, int] = {}
     unknown, unclear = [], []

@@ -34,8 +34,9 @@ class Origin(BaseModel):
 
     ``note`` says how the column ``seen`` was found out, ``temperature`` is the one inside the served model, ``tta``
     which views of a picture were averaged (``inference.tta``): None for the pictures alone. ``file`` is the CSV of
-    answers made elsewhere, ``labels`` the order of its columns where that was stated, and ``trained_on`` the dataset
-    that was named as the model's training data; empty where there is no such thing.
+    answers made elsewhere, ``labels`` the order of its columns where that was stated, ``read_as`` what its numbers were
+    taken for (``results_csv.Results``), and ``trained_on`` the dataset that was named as the model's training data;
+    empty where there is no such thing.
     """
 
     model: str = ""
@@ -45,6 +46,7 @@ class Origin(BaseModel):
     tta: str | None = None
     file: str = ""
     labels: str = ""
+    read_as: str = ""
     trained_on: str = ""
 
 

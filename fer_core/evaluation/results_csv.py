@@ -17,6 +17,7 @@ from fer_core.evaluation.csv_rows import by_file, file_columns, read_bytes, rows
 from fer_core.workspace import printable
 
 _PREFIX: Final = re.compile(r"(p|prob|probability|score|logit)[_ .-]")
+_MADE_OF: Final = {"logits": "softmax", "scores": "divided by their sum"}
 _EIGHTH: Final = "contempt"  # of FER+ and AffectNet
 
 
@@ -38,6 +39,15 @@ class Results:
     probabilities: NDArray[np.float32]
     read_as: str
     named: bool
+
+
+def taken_for(read_as: str) -> str:
+    """What holds of scores only if ``Results.read_as`` is right, in a sentence; empty for probabilities."""
+    if read_as not in _MADE_OF:
+        return ""
+    return (
+        f"The numbers were taken for {read_as} ({_MADE_OF[read_as]}); loss and calibration error hold only if they are."
+    )
 
 
 def read_results(file: Path, order: Sequence[str] | None = None) -> Results:
@@ -138,7 +148,8 @@ def _probabilities(
     file: str | Path, values: NDArray[np.float64], names: Sequence[str]
 ) -> tuple[NDArray[np.float64], str]:
     if (values < 0).any():
-        powers = np.exp(values - values.max(axis=1, keepdims=True))
+        with np.errstate(over="ignore"):  # of the largest numbers; what is so far below the top is 0
+            powers = np.exp(values - values.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True), "logits"
     top = values.max(axis=1, keepdims=True)
     if not top.all():

@@ -42,7 +42,7 @@ _QUARTERS: Final = {
 }
 _AS_THEY_ARE: Final = 10  # distinct numbers of a column up to which each is a slice of its own
 _MOST: Final = 40  # distinct values of a column; more are names or notes, not groups
-_LONGEST: Final = 60  # characters of a title or value
+_LONGEST: Final = 60  # characters of a title; values that begin alike are not to become one
 
 
 @dataclass(frozen=True)
@@ -247,15 +247,25 @@ def _quarters(values: NDArray[np.floating], words: Sequence[str] = ()) -> dict[s
     edges = np.unique(np.quantile(known, (0.25, 0.5, 0.75)))
     numbers = np.where(np.isnan(values), -1, np.searchsorted(edges, values.astype(np.float64)))
     masks = [mask for number in range(len(edges) + 1) if (mask := numbers == number).any()]
-    spans = [_span(float(values[mask].min()), float(values[mask].max())) for mask in masks]
+    spans = _spans([(float(values[mask].min()), float(values[mask].max())) for mask in masks])
     if len(masks) == len(words):
         spans = [f"{word} ({span})" for word, span in zip(words, spans, strict=True)]
     return dict(zip(spans, masks, strict=True))
 
 
-def _span(low: float, high: float) -> str:
-    first, last = (f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" for value in (low, high))
-    return f"{first} to {last}" if first != last else first
+def _spans(ends: Sequence[Interval]) -> list[str]:
+    """Names of quarters by their lowest and highest value, with as many digits as tell them apart."""
+    spans: list[str] = []
+    for digits in range(3, 18):  # 17 tell any two numbers apart
+        spans = [" to ".join(dict.fromkeys(_digits(value, digits) for value in both)) for both in ends]
+        if len({*spans}) == len(spans):
+            break
+    return spans
+
+
+def _digits(value: float, least: int) -> str:
+    whole = len(f"{abs(value):.0f}")
+    return f"{value:.{max(least, whole if whole <= 15 else 0)}g}"
 
 
 def _groups(values: Sequence[str], key: Callable[[str], float] | None = None) -> dict[str, Mask]:
@@ -349,7 +359,7 @@ def column_dimensions(columns: Columns, name: str, paths: Sequence[str], where: 
     for title, cells in columns.values.items():
         values = [""] * len(paths)
         for file, image in zip(matches.files, matches.images, strict=True):
-            values[image] = printable(cells[file])[:_LONGEST]
+            values[image] = printable(cells[file])
         slices = _slices_of_values(values)
         if slices is None:
             passed_over.append(title)

@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
 
 from dashboard.comparison_view import compare
+from dashboard.evaluation import _csv, kept
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.predictions import Origin, predictions_file, read_predictions, write_predictions
 from fer_core.evaluation.reveals import reveals
@@ -172,6 +174,34 @@ def test_models_hold_every_model_of_the_split_and_what_was_published(workspace, 
     assert rows.loc["ResNet50V2"].drop("What is known").isna().all()
 
 
+def test_results_made_elsewhere_are_listed_and_compared_like_a_model(workspace, run, dataset):
+    table = predict(run, dataset)
+    folder = workspace.evaluations / f"{'ab' * 8}-{dataset.info.fingerprint[:16]}"
+    folder.mkdir(parents=True)
+    write_predictions(
+        predictions_file(folder, "validation"),
+        paths=table["path"].tolist(),
+        labels=table["label"].to_numpy(),
+        probabilities=np.eye(7)[table["label"]],
+        origin=Origin(model="the<b>irs", file="the<b>irs.csv", read_as="scores"),
+    )
+    app = open_page("evaluate", model="bright", view="Models")
+    assert list(app.dataframe[0].value["Model"])[:2] == ["the<b>irs", "bright"]
+    app = open_page("evaluate", model="bright", cells="Difference")
+    assert "bright against the<b>irs: " in text_of(app)
+    assert all("the&lt;b&gt;irs" in words for words in (*told(app), *told(app, 0)))
+    app = open_page("evaluate", model="the<b>irs", view="Confidence")
+    assert "taken for scores (divided by their sum); loss and calibration error hold only if they are" in text_of(app)
+    assert not any("Predict with" in link.proto.label for link in app.get("page_link"))  # there is no model
+
+
+def test_of_two_models_of_a_name_the_figures_are_of_the_one_that_is_chosen(workspace, run, dataset):
+    predict(run, dataset)
+    shutil.copytree(run, workspace.models / "bright")
+    predictions_file(run, "validation").rename(predictions_file(workspace.models / "bright", "validation"))
+    assert not kept(dataset, "validation")
+
+
 @pytest.mark.parametrize(
     ("seen", "badge"),
     [
@@ -263,6 +293,11 @@ def test_predictions_of_a_part_without_a_class_are_marked_as_partial(run, datase
     assert f"Partial: {len(part):,} of the {len(table):,} validation images were answered." in text_of(app)
     assert "0 of 0 disgust read as fear" in text_of(app)
     assert "No picture is in this cell." in text_of(app)
+
+
+def test_a_path_is_no_formula_in_the_downloaded_predictions(run, dataset):
+    table = predict(run, dataset).head(2).assign(path=["=1+1", "a.png"])
+    assert [line.split(",")[1] for line in _csv(table).splitlines()] == ["path", "'=1+1", "a.png"]
 
 
 def test_a_run_that_still_trains_is_told(workspace, run, dataset):

@@ -382,11 +382,13 @@ def test_a_choice_whose_page_was_left_meanwhile_is_ignored():
     """Streamlit calls back for a widget whose value went with the page that another click left (seen in CI)."""
 
     def script() -> None:
-        from dashboard import components, decisions, drawer, prepare_form
+        from dashboard import cells, components, decisions, drawer, models_view, prepare_form
 
         components._settle_chosen("model")
         drawer._typed("sheet-number")
         drawer._clicked("sheet", 0, 24)
+        cells._clicked()
+        models_view._choose("models-bright", ["bright"])
         prepare_form._take_path()
         decisions._relabel(None, [], "decide", "")  # type: ignore[arg-type]
 

@@ -1,7 +1,10 @@
 """Predictions made elsewhere on the Evaluate page: added, confirmed, looked at like a model's, removed."""
 
+import os
+
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from fer_core import limits
 from fer_core.emotions import EMOTIONS
@@ -9,7 +12,7 @@ from fer_core.evaluation.reveals import reveals
 from fer_core.inference.kept_results import list_results
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
-from fer_core.jobs.store import list_jobs
+from fer_core.jobs.store import Job, list_jobs
 from tests.pages.opened import open_page, text_of
 
 
@@ -78,6 +81,33 @@ def test_the_order_is_found_out_on_test_only_as_a_counted_look(workspace, datase
     assert "alphabetical order fits 75 %" in text_of(app)
     app.run()
     assert reveals(workspace, sha) == 1
+
+
+def test_a_second_click_neither_looks_nor_starts_again(workspace, dataset):
+    """The browser sends both before the page has answered the first."""
+
+    def script() -> None:
+        from pathlib import Path
+        from types import SimpleNamespace
+
+        from dashboard import results_upload
+        from fer_core.data.dataset import Dataset
+        from fer_core.workspace import Workspace
+
+        dataset = Dataset.open(Path(Workspace.default().datasets / "faces"))
+        upload = SimpleNamespace(name="theirs.csv", file_id="1")
+        for _ in range(2):
+            results_upload._look_at_test(upload, dataset)  # type: ignore[arg-type]
+        results_upload._start(upload, "", dataset, "test", None, None)  # type: ignore[arg-type]
+
+    lock = Job.create(workspace.jobs, "evaluate", "evaluate-test-1", ["evaluate"]).take_lock()
+    try:
+        app = AppTest.from_function(script).run()
+    finally:
+        os.close(lock)
+    assert not app.exception, app.exception
+    assert reveals(workspace, dataset.table("test")["pixel_sha"]) == 1
+    assert len(list_jobs(workspace.jobs)) == 1
 
 
 @pytest.mark.parametrize(

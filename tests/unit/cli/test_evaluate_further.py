@@ -60,6 +60,13 @@ def test_results_made_elsewhere_have_slices_of_the_images_they_tell_of(capfd, wo
     assert (second["name"], second["accuracy"], second["within_noise"]) == ("second", 1, False)
 
 
+def test_one_column_does_not_hide_another_of_the_same_name(capfd, workspace, csv, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text(csv.read_text())
+    code, _, err = call(capfd, "evaluate", "fer2013-wide", "nothing", "--slice-by", csv, "--slice-by", other)
+    assert (code, err) == (2, "Several files have a column 'half': give each a title of its own.\n")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

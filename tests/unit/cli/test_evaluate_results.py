@@ -191,6 +191,12 @@ def test_results_are_compared_with_other_results_by_file_or_name(capfd, workspac
     assert all(name == "first" or name.startswith("bright-") for name in names)
     assert "No predictions of bright are kept" in call(capfd, "evaluate", first, clean.folder, "--against", "bright")[2]
     assert "no such file" in call(capfd, "evaluate", first, clean.folder, "--against", tmp_path / "none.csv")[2]
+    n = sum(clean.counts()["validation"].values())
+    for name, left_out in (("early", range(10, n)), ("late", range(10))):
+        file = write_results(tmp_path / f"{name}.csv", clean, split="validation", left_out=left_out)
+        report, err = evaluated(capfd, file, clean.folder, *([] if name == "early" else ["--against", "early"]))
+    assert "against" not in report
+    assert "Nothing to compare: early answered other images" in err
 
 
 def test_of_a_model_without_a_card_leaks_are_told_by_its_training_data(capfd, workspace, clean, prepared, tmp_path):

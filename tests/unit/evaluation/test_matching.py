@@ -1,5 +1,7 @@
 """Files that were written down elsewhere, and the images that they mean."""
 
+import tracemalloc
+
 import pytest
 
 from fer_core.errors import FerError
@@ -57,3 +59,14 @@ def test_order_is_kept_where_files_are_shuffled():
     found = match([PATHS[2], PATHS[0], "nothing", PATHS[1]], PATHS)
     assert found.files.tolist() == [0, 1, 3]
     assert found.images.tolist() == [2, 0, 1]
+
+
+def test_a_file_that_is_very_deep_takes_no_more_memory_than_its_end():
+    tracemalloc.start()
+    try:
+        found = match(["a/" * 20_000 + "test/sad/im0.png"], PATHS)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.images.tolist() == [1]
+    assert most < 10 * 2**20

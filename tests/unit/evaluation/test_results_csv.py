@@ -71,9 +71,11 @@ def test_other_columns_marks_and_separators_do_not_matter(read, delimiter):
         ("0.1,0,0,0.899,0,0,0", [0.1, 0, 0, 0.9, 0, 0, 0], "probabilities"),  # rounded
         ("10,0,0,90,0,0,0", [0.1, 0, 0, 0.9, 0, 0, 0], "scores"),  # percent, votes
         ("1e308,0,0,1e308,0,0,0", [0.5, 0, 0, 0.5, 0, 0, 0], "scores"),
+        ("-1e308,0,0,1e308,0,0,0", [0, 0, 0, 1, 0, 0, 0], "logits"),
         ("-1000,-1000,-1000,0,-1000,-1000,0", [0, 0, 0, 0.5, 0, 0, 0.5], "logits"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_what_the_numbers_are_taken_for(read, numbers, expected, read_as):
     found = read(f"file,{','.join(EMOTIONS)}\na.png,{numbers}\n")
     np.testing.assert_allclose(found.probabilities[0], expected, atol=2e-3)

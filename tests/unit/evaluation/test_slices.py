@@ -98,6 +98,14 @@ def test_columns_of_a_user_are_words_or_numbers():
     assert added.notes() == ["Files that are no image here, or may be several: 1 (im99.png)."]
 
 
+def test_groups_that_look_alike_stay_apart():
+    long = "/archive/of/a/camera/" * 4
+    rows = "\n".join(f"im{n}.png,{100 + n / 1000},{long}{n % 2}" for n in range(40))
+    found = columns_of(f"file,exposure,folder\n{rows}").dimensions
+    assert list(found[0].slices) == ["100 to 100.01", "100.01 to 100.02", "100.02 to 100.03", "100.03 to 100.04"]
+    assert [mask.sum() for each in found for mask in each.slices.values()] == [10] * 4 + [20] * 2
+
+
 def test_a_column_of_names_is_passed_over():
     paths = [f"im{number}.png" for number in range(60)]
     added = columns_of("file,person,empty\n" + "\n".join(f"{path},p{path}," for path in paths), paths)
