@@ -18,7 +18,7 @@ from fer_core.evaluation.slices import Slice
 
 _HEIGHT: Final = 320
 _MOST_POINTS: Final = 400  # of the coverage curve: more cannot be told apart
-_RECALLS: Final = np.linspace(0, 1, 301)[1:]  # at which precision is drawn
+_RECALLS: Final = np.linspace(0, 1, 300)[1:]  # at which precision is drawn
 _TALL: Final = 400
 _ROW: Final = 46  # pixels of a slice
 _LONGEST_NAME: Final = 24  # characters beside the chart; the whole name is under the pointer
@@ -103,9 +103,9 @@ def precision_recall(curves: Mapping[str, ClassCurve], theme: str) -> go.Figure:
     drawn = {name: np.unique(np.searchsorted(curve.recall, _RECALLS - 1e-9)) for name, curve in curves.items()}
     ends = [100 * float(curve.precision[drawn[name][-1]]) for name, curve in curves.items()]
     for (name, curve), end, place in zip(curves.items(), ends, apart(ends, 0, 100, 0.05), strict=True):
-        at = drawn[name]
+        at = np.append(drawn[name][0], drawn[name])  # from the left edge on, also where one image is all there is
         figure.add_scatter(
-            x=100 * curve.recall[at], y=100 * curve.precision[at], name=name, mode="lines",
+            x=100 * np.append(0, curve.recall[at[1:]]), y=100 * curve.precision[at], name=name, mode="lines",
             line={"color": PALETTES[theme][name], "dash": EMOTION_DASHES[name], "width": 2.2},
             customdata=curve.threshold[at],
             hovertemplate=f"{name} from %{{customdata:.2f}} on: %{{y:.0f}} % right, %{{x:.0f}} % found<extra></extra>",
