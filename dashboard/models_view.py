@@ -55,6 +55,7 @@ def models(view: View) -> None:
     st.caption(
         f"Scores on the {view.split} images of {plain(view.dataset.name)}. A row without scores is a published recipe: "
         "what its source states was not measured here, nor on these images. Choose a row to look at its model."
+        + (" All are plain, without test-time augmentation." if view.report.tta else "")
     )
 
 
