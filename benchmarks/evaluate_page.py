@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from benchmarks.answers import MINIMAL, answer, app_and_minimal, drawer, sheet
 from benchmarks.measure import Figure, Summary, arguments, machine, note, ratios, report
-from dashboard.matrix_view import ORDERS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -53,7 +52,9 @@ def main() -> None:
                 x, y = (box[a] + box[b] / 7 * (at + 0.5) for a, b, at in (("x", "width", read), ("y", "height", true)))
                 times["cell"].append(answer(page, lambda x=x, y=y: page.mouse.click(x, y), _faces(true, read), SHEET))
                 sheet = page.locator(".js-plotly-plot").nth(1).locator(".nsewdrag").first
-                spot = {"x": 30 + 60 * (repeat % 5), "y": 30}
+                around = sheet.bounding_box()
+                assert around
+                spot = {"x": around["width"] / 6 * (repeat % 5 + 0.5), "y": 30}
                 times["picture"].append(
                     answer(page, lambda: sheet.click(position=spot), drawer("Labelled"), SHEET)  # noqa: B023
                 )
@@ -66,7 +67,7 @@ def main() -> None:
                 page.get_by_role("combobox", name="Read as").click()
                 choice = page.get_by_role("option", name=_names()[other_read], exact=True)
                 times["picker"].append(answer(page, choice.click, _faces(true, other_read), SHEET))
-                for order in (ORDERS[1], ORDERS[0]):
+                for order in ("Least sure", "Most sure"):
                     page.get_by_role("combobox", name="Sorted by").click()
                     choice = page.get_by_role("option", name=order)
                     times["sort"].append(answer(page, choice.click, NEW_SHEET, SHEET))

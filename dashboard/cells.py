@@ -45,8 +45,10 @@ def clickable(figure: Figure, alt: str) -> None:
 
 
 def _clicked() -> None:
+    """A second click on the same cell unselects it, and means the same: another may have been chosen meanwhile."""
     if "matrix" not in st.session_state:  # the page was left meanwhile
         return
     points = st.session_state["matrix"].selection.points
-    if points:
-        choose_cell(*points[0]["customdata"])
+    if cell := points[0]["customdata"] if points else st.session_state.get("matrix-last"):
+        st.session_state["matrix-last"] = cell
+        choose_cell(*cell)

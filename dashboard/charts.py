@@ -44,6 +44,9 @@ CONFIG: Final = {"displayModeBar": False, "scrollZoom": False}
 """Passed to ``st.plotly_chart``."""
 
 _DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+EMOTION_DASHES: Final = dict(zip(EMOTIONS, (*_DASHES, "8px,3px,2px,3px,2px,3px"), strict=True))
+"""Of lines of emotions, which differ not by colour alone."""
+
 _LABEL_ROOM: Final = 0.09  # of a panel's height: a line of text with its leading
 _LONGEST_LABEL: Final = 16  # characters
 _FAINT: Final = 0.005  # of all images: a difference of so many has the full colour, fewer are paler
@@ -135,10 +138,9 @@ def recall_curves(history: pd.DataFrame, theme: str, *, phases: Sequence[tuple[s
     lines = {emotion: line for emotion, line in lines.items() if line.notna().any()}
     places = apart([float(line.iloc[-1]) for line in lines.values()], 0, 100, 0.045)
     for (emotion, line), place in zip(lines.items(), places, strict=True):
-        dash = (*_DASHES, "8px,3px,2px,3px,2px,3px")[EMOTIONS.index(emotion)]
         figure.add_scatter(
             x=x, y=line, row=1, col=1, name=emotion, mode=_mode(history),
-            line={"color": PALETTES[theme][emotion], "dash": dash, "width": 2.2},
+            line={"color": PALETTES[theme][emotion], "dash": EMOTION_DASHES[emotion], "width": 2.2},
             hovertemplate=f"{emotion} %{{y:.1f}} %<extra></extra>",
         )  # fmt: skip
         figure.add_annotation(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from fer_core.evaluation.compare import PairedDifference
 
-_LONGEST: Final = 18  # characters of a name on a button
+_LONGEST: Final = 23  # characters of a name on a button
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def compared_with_another(view: View, default: tuple[int, int], left: DeltaGener
         left: Where the matrix goes.
         right: Where the rest goes.
     """
-    others = {name: file for name, file in kept(view.dataset, view.split).items() if name != view.model.name}
+    others = {name: file for name, file in kept(view.dataset, view.split).items() if file != view.file}
     with right:
         if not others:
             st.info(
@@ -110,7 +110,7 @@ def compared_with_another(view: View, default: tuple[int, int], left: DeltaGener
             if compared is None:
                 st.info(f"{plain(name)} was asked about other images.")
                 return
-            said = difference_sentence(view.model.name, name, compared.answers.difference, view.split)
+            said = difference_sentence(view.name, name, compared.answers.difference, view.split)
             st.markdown(f"**{plain(said)}**")
             st.caption(f"{plain(name)}: {accuracy(report, view.split, leak_words(table, report))}")
             with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -126,10 +126,10 @@ def compared_with_another(view: View, default: tuple[int, int], left: DeltaGener
 
 def _matrix(view: View, name: str, compared: Compared, cell: tuple[int, int] | None, alt: str) -> None:
     other, this = compared.matrices
-    names = view.model.name, name
+    names = view.name, name
     clickable(charts.difference_matrix(this, other, theme(), names=names, selected=cell), alt)
     st.caption(
-        f"Images in a cell by {plain(view.model.name)} minus those by {plain(name)}. "
+        f"Images in a cell by {plain(view.name)} minus those by {plain(name)}. "
         "Teal is better: more right or fewer wrong; orange is worse."
     )
 
@@ -137,7 +137,7 @@ def _matrix(view: View, name: str, compared: Compared, cell: tuple[int, int] | N
 def _faces(view: View, name: str, compared: Compared, cell: tuple[int, int] | None) -> None:
     """The faces that one model alone reads right, or alone reads as the chosen cell says."""
     only = dict(zip(("other", "this"), compared.alone(cell), strict=True))
-    names = {"other": name, "this": view.model.name}
+    names = {"other": name, "this": view.name}
     does = "right"
     if cell:
         does = f"{EMOTIONS[cell[0]]} " + ("rightly" if cell[0] == cell[1] else f"as {EMOTIONS[cell[1]]}")
@@ -159,7 +159,7 @@ def _faces(view: View, name: str, compared: Compared, cell: tuple[int, int] | No
 
     def told(at: int) -> str:
         image = chosen[at]
-        answers = ((view.model.name, said.b, sure_b), (name, said.a, sure_a))
+        answers = ((view.name, said.b, sure_b), (name, said.a, sure_a))
         words = [
             f"{html.escape(model)}: {EMOTIONS[read[image]]}, {100 * sure[image]:.0f} %" for model, read, sure in answers
         ]

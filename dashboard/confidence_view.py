@@ -41,7 +41,7 @@ def _threshold(view: View, probabilities: Floats, labels: Ints) -> None:
     st.markdown(f"**{answered.said}**")
     figure = evaluation_charts.coverage(coverage_curve(probabilities, labels), answered, theme())
     st.plotly_chart(figure, config=charts.CONFIG, key="coverage", alt=answered.said)
-    st.caption(f"{view.split} · n {len(labels):,} · {answered.n:,} answered · the surest at the left")
+    st.caption(f"{view.where} · n {len(labels):,} · {answered.n:,} answered · the surest at the left")
     if view.model_file is None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -53,7 +53,7 @@ def _reliability(view: View, probabilities: Floats, labels: Ints) -> None:
     temperature = origin_of(view.table).temperature
     after = reliability_bins(probabilities, labels)
     before = None
-    if temperature != 1:
+    if temperature != 1 and view.report.tta is None:  # of a mean it cannot be taken back
         before = reliability_bins(apply_temperature(probabilities, 1 / temperature), labels)
     words = f"Stated probabilities are {100 * after.ece:.1f} points off (ECE)"
     if before is not None:
@@ -61,7 +61,7 @@ def _reliability(view: View, probabilities: Floats, labels: Ints) -> None:
     st.markdown(f"**{words}.**")
     figure = evaluation_charts.reliability(after, before, theme())
     st.plotly_chart(figure, config=charts.CONFIG, key="reliability", alt=f"{words}.")
-    st.caption(f"{view.split} · n {len(labels):,} · {_about_temperature(view, temperature)}")
+    st.caption(f"{view.where} · n {len(labels):,} · {_about_temperature(view, temperature)}")
 
 
 def _about_temperature(view: View, temperature: float) -> str:
@@ -69,6 +69,8 @@ def _about_temperature(view: View, temperature: float) -> str:
     card = view.model.card
     if temperature == 1:
         return "no temperature is known of this model"
+    if view.report.tta:
+        return f"as served, at a temperature of {temperature:.3f}, which was not fitted to means over views"
     told = f"solid: as served, at a temperature of {temperature:.3f}; dashed: before"
     if card is None or not card.dataset.known:
         return told

@@ -17,7 +17,7 @@ from fer_core.data.dataset import LEFT_OUT, Dataset
 from fer_core.data.decisions import Picture
 from fer_core.data.findings import flag_words
 from fer_core.emotions import EMOTIONS
-from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, seen_of
+from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, origin_of, seen_of
 from fer_core.preprocessing import Pixels, decode
 
 if TYPE_CHECKING:
@@ -222,7 +222,8 @@ def _story(
             said = answer.iloc[0]
             probabilities = {e: float(said[c]) for e, c in zip(EMOTIONS, PROBABILITY_COLUMNS, strict=True)}
             top = EMOTIONS[int(said["predicted"])]
-            st.markdown(f"Read as {top} · {100 * probabilities[top]:.1f} %")
+            tta = origin_of(answer).tta
+            st.markdown(f"Read as {top} · {100 * probabilities[top]:.1f} %{f' · {tta}' if tta else ''}")
             st.image(drawings.seven_bars(probabilities, theme()), width="stretch", alt=drawings.told(probabilities))
             seen = seen_of(answer)
             if seen is not None and seen[0]:

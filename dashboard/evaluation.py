@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import streamlit as st
 
-from dashboard import caching
-from dashboard.components import by_name
+from dashboard import caching, charts, evaluation_charts
+from dashboard.components import by_name, theme
 from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
+from fer_core.evaluation.curves import ClassCurve, class_curves
 from fer_core.evaluation.metrics import Interval
-from fer_core.evaluation.predictions import predictions_file, seen_of
+from fer_core.evaluation.predictions import predictions_file, probabilities_of, seen_of
 from fer_core.evaluation.report import EvaluationReport, report_table
 from fer_core.inference.kept_results import KeptResults, list_results
 from fer_core.inference.served import ServedModel, list_models
+from fer_core.inference.tta import Tta
 from fer_core.spreadsheet import guarded
 from fer_core.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_TTA: Final = "tta"
+_PLAIN: Final = "plain"
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,18 @@ class View:
     @property
     def link(self) -> dict[str, str]:
         """Query of a link to this view."""
-        return {"model": self.model.name, "dataset": self.dataset.name, "split": self.split}
+        query = {"model": self.model.name, "dataset": self.dataset.name, "split": self.split}
+        return query | ({_TTA: self.report.tta} if self.report.tta else {})
+
+    @property
+    def where(self) -> str:
+        """What its figures are of: the split, and the test-time augmentation if there is any."""
+        return " · ".join(filter(None, (self.split, self.report.tta)))
+
+    @property
+    def name(self) -> str:
+        """The model beside another one, likewise."""
+        return " · ".join(filter(None, (self.model.name, self.report.tta)))
 
     @property
     def model_file(self) -> Path | None:
@@ -67,6 +84,26 @@ def read_view(model: ServedModel, dataset: Dataset, split: str, file: Path) -> V
     ):
         raise FerError(f"{file}: the predictions are not of the {split} images of {dataset.name}. Evaluate again.")
     return View(model, dataset, split, file, table, report)
+
+
+def choose_tta(folder: Path, split: str) -> str | None:
+    """Which test-time augmentation to look at; it is asked for where predictions with one are kept in the folder."""
+    options = [_PLAIN, *(tta for tta in Tta if predictions_file(folder, split, tta).is_file())]
+    if len(options) == 1:
+        return None
+    if st.session_state.get(_TTA, _PLAIN) not in options:  # of another model
+        st.session_state[_TTA] = _PLAIN
+    chosen = st.segmented_control(
+        "Test-time augmentation",
+        options,
+        default=_PLAIN,
+        required=True,
+        key=_TTA,
+        bind="query-params",
+        help="Answers averaged over views of a picture: it and its mirror image, or ten crops. That is another number "
+        "than the model's own, and takes as many times its time.",
+    )
+    return None if chosen == _PLAIN else chosen
 
 
 def kept(dataset: Dataset, split: str) -> dict[str, Path]:
@@ -132,7 +169,7 @@ def scores(view: View) -> None:
             with_interval(report.accuracy, report.ci95),
             border=True,
             height="stretch",
-            help=f"Accuracy on {view.split} with its 95 % interval.",
+            help=f"Accuracy on {view.where} with its 95 % interval.",
         )
         known = leak_free.accuracy is not None and leak_free.ci95 is not None
         st.metric(
@@ -148,7 +185,7 @@ def scores(view: View) -> None:
             f"{report.macro_f1:.3f}",
             border=True,
             height="stretch",
-            help=f"Mean F1 of the seven classes, rare ones counting as much as frequent ones; {view.split}, "
+            help=f"Mean F1 of the seven classes, rare ones counting as much as frequent ones; {view.where}, "
             f"n {report.n:,}.",
         )
         st.metric(
@@ -167,9 +204,22 @@ def with_interval(value: float, interval: Interval) -> str:
 
 
 def classes(view: View) -> None:
-    """The classification report, as a table."""
+    """The classification report as a table, and how precision falls as more of a class is found."""
+    found = class_curves(probabilities_of(view.table), view.table["label"].to_numpy(np.int64))
+    curves = {emotion: curve for emotion, curve in found.items() if curve}
+    left, right = st.columns([5, 4], gap="medium")
+    with left:
+        _report(view, curves)
+    with right:
+        _precision_recall(view, curves)
+
+
+def _report(view: View, curves: Mapping[str, ClassCurve]) -> None:
+    table = report_table(view.report)
+    for column in ("average_precision", "roc_auc"):
+        table[column] = table["class"].map({name: getattr(curve, column) for name, curve in curves.items()})
     st.dataframe(
-        report_table(view.report),
+        table,
         hide_index=True,
         height="content",
         placeholder="",
@@ -178,15 +228,40 @@ def classes(view: View) -> None:
             "precision": st.column_config.NumberColumn("Precision", format="%.3f"),
             "recall": st.column_config.ProgressColumn("Recall", format="%.3f", min_value=0, max_value=1),
             "f1": st.column_config.NumberColumn("F1", format="%.3f"),
-            "support": st.column_config.NumberColumn("Support", format="localized"),
+            "support": st.column_config.NumberColumn("n", format="localized", help="Images of that class."),
+            "average_precision": st.column_config.NumberColumn(
+                "AP",
+                format="%.3f",
+                help="Average precision, the area under the class's curve; without skill it is the share of the class.",
+            ),
+            "roc_auc": st.column_config.NumberColumn(
+                "AUC",
+                format="%.3f",
+                help="How often an image of the class has a higher probability of it than one of another class (area "
+                "under the ROC curve); without skill it is 0.5.",
+            ),
         },
     )
-    st.caption(f"{view.split} · n {view.report.n:,} · support: images of that class")
+    st.caption(f"{view.where} · n {view.report.n:,} · AP, AUC: by probability, each class against the others")
+
+
+def _precision_recall(view: View, curves: Mapping[str, ClassCurve]) -> None:
+    if curves:
+        order = sorted(curves, key=lambda name: -curves[name].average_precision)
+        ends = dict.fromkeys((order[0], order[-1]))
+        told = [f"{name} {curves[name].average_precision:.2f} (n {curves[name].support:,})" for name in ends]
+        said = f"Average precision: {' to '.join(told)}."
+        st.markdown(f"**{said}**")
+        figure = evaluation_charts.precision_recall(curves, theme())
+        st.plotly_chart(figure, config=charts.CONFIG, key="precision_recall", alt=said)
+        st.caption(f"{view.where} · n {view.report.n:,} · each class against the others, the surest at the left")
+    if without := [emotion for emotion in EMOTIONS if emotion not in curves]:
+        st.caption(f"No curve of {', '.join(without)}: none, or every one, of these images is of that class.")
 
 
 def downloads(view: View) -> None:
     """Scores and predictions as files."""
-    stem = f"{view.model.name}-{view.dataset.name}-{view.split}"
+    stem = "-".join(filter(None, (view.model.name, view.dataset.name, view.split, view.report.tta)))
     named = view.table.assign(
         label=np.array(EMOTIONS)[view.table["label"]], predicted=np.array(EMOTIONS)[view.table["predicted"]]
     )
@@ -209,6 +284,6 @@ def _matrix_png(view: View) -> bytes:
     from fer_core.evaluation.figures import write_confusion_matrix
 
     drawn = io.BytesIO()
-    title = f"{view.model.name} · {view.dataset.name} · {view.split} · {leak_text(view.table, view.report)}"
+    title = f"{view.model.name} · {view.dataset.name} · {view.where} · {leak_text(view.table, view.report)}"
     write_confusion_matrix(view.report, drawn, title=title)
     return drawn.getvalue()

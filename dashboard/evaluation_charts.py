@@ -1,21 +1,25 @@
-"""Confidence and slices of an evaluation -> plotly figures. No Streamlit here; the theme is an argument."""
+"""Curves, confidence and slices of an evaluation -> plotly figures. No Streamlit here; the theme is an argument."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.charts import ACCENT, BORDER, QUIET
-from dashboard.drawings import INK
+from dashboard.charts import ACCENT, BORDER, EMOTION_DASHES, QUIET
+from dashboard.drawings import INK, apart
+from fer_core.emotions import PALETTES
 from fer_core.evaluation.confidence import Answered, CoverageCurve, ReliabilityBins
+from fer_core.evaluation.curves import ClassCurve
 from fer_core.evaluation.slices import Slice
 
 _HEIGHT: Final = 320
 _MOST_POINTS: Final = 400  # of the coverage curve: more cannot be told apart
+_RECALLS: Final = np.linspace(0, 1, 300)[1:]  # at which precision is drawn
+_TALL: Final = 400
 _ROW: Final = 46  # pixels of a slice
 _LONGEST_NAME: Final = 24  # characters beside the chart; the whole name is under the pointer
 
@@ -85,6 +89,35 @@ def coverage(curve: CoverageCurve, answered: Answered, theme: str) -> go.Figure:
     figure.update_xaxes(range=[0, 102])
     figure.update_yaxes(range=[max(0, low - 4), 102])
     return _bare(figure, _HEIGHT)
+
+
+def precision_recall(curves: Mapping[str, ClassCurve], theme: str) -> go.Figure:
+    """Precision of each class by how much of it is found, each line named at its right end.
+
+    Args:
+        curves: At least one, by emotion.
+        theme: "light" or "dark".
+    """
+    figure = go.Figure()
+    # Of the images between two of the class, none is drawn: average precision does not count them either.
+    drawn = {name: np.unique(np.searchsorted(curve.recall, _RECALLS - 1e-9)) for name, curve in curves.items()}
+    ends = [100 * float(curve.precision[drawn[name][-1]]) for name, curve in curves.items()]
+    for (name, curve), end, place in zip(curves.items(), ends, apart(ends, 0, 100, 0.05), strict=True):
+        at = np.append(drawn[name][0], drawn[name])  # from the left edge on, also where one image is all there is
+        figure.add_scatter(
+            x=100 * np.append(0, curve.recall[at[1:]]), y=100 * curve.precision[at], name=name, mode="lines",
+            line={"color": PALETTES[theme][name], "dash": EMOTION_DASHES[name], "width": 2.2},
+            customdata=curve.threshold[at],
+            hovertemplate=f"{name} from %{{customdata:.2f}} on: %{{y:.0f}} % right, %{{x:.0f}} % found<extra></extra>",
+        )  # fmt: skip
+        figure.add_annotation(
+            x=100, y=end, ax=104, ay=place, axref="x", ayref="y", xanchor="left", text=name.capitalize(),
+            font={"color": INK[theme], "size": 12}, arrowhead=0, arrowwidth=1, arrowcolor=QUIET[theme],
+        )  # fmt: skip
+    _percent_axes(figure, theme, "Recall %", "Precision %")
+    figure.update_xaxes(range=[0, 100.5], nticks=6)
+    figure.update_yaxes(range=[0, 102])
+    return _bare(figure, _TALL).update_layout(margin_r=76)  # the names stand there
 
 
 def slice_dots(slices: Sequence[Slice], overall: float, chosen: str, theme: str) -> go.Figure:

@@ -28,10 +28,10 @@ def explanation(picture: Pixels, said: str, model: Path, key: str) -> None:
         model: Its file.
         key: Unique on the page.
     """
-    folder = st.expander("Explain", icon=":material/visibility:", key=f"explain-{key}", on_change="rerun")
-    if not folder.open:
+    part = st.expander("Explain", icon=":material/visibility:", key=f"explain-{key}", on_change="rerun")
+    if not part.open:
         return
-    with folder, errors_shown():
+    with part, errors_shown():
         predictor = caching.predictor(model)
         height, width, channels = predictor.input_shape
         crop = to_native(picture, (height, width), channels)

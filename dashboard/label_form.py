@@ -13,7 +13,7 @@ from fer_core.evaluation.label_check import KIND, read_label_check
 from fer_core.jobs.store import Job
 from fer_core.training import label_plan
 from fer_core.training.config import list_presets, load_preset
-from fer_core.training.label_plan import FOLDS
+from fer_core.training.label_plan import USUAL_FOLDS
 from fer_core.training.speeds import Pictures, read_speeds
 from fer_core.workspace import Workspace
 
@@ -60,8 +60,8 @@ def start_form(dataset: Dataset, *, busy: bool) -> None:
     presets = [name for name in list_presets() if not any(phase.teachers for phase in load_preset(name).phases)]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         folds = st.number_input(
-            "Folds", 2, _MOST_FOLDS, FOLDS, help="The more, the more images each network learns from, and the longer.",
-            key="labels_folds", width=120,
+            "Folds", 2, _MOST_FOLDS, USUAL_FOLDS, key="labels_folds", width=120,
+            help="The more, the more images each network learns from, and the longer.",
         )  # fmt: skip
         preset = st.selectbox("Recipe", presets, key="labels_preset", help="Of each fold's network.", width=200)
         config, settings = load_preset(preset), []

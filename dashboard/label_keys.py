@@ -17,7 +17,7 @@ _HANDLED: Final = "labels_handled"
 
 # What was pressed lately is sent as a whole each time, so nothing is lost where only the last message arrives.
 _JS: Final = """
-let pressed = [], last = 0, shown;
+let pressed = [], last = 0, shown, listening;
 
 export default function ({ data, parentElement, setStateValue }) {
   const listen = (event) => {
@@ -30,13 +30,19 @@ export default function ({ data, parentElement, setStateValue }) {
   };
   if (data.view !== shown) document.activeElement?.blur();  // a picker that was used keeps the keys to itself
   shown = data.view;
+  // Streamlit calls this again when the data change, and only tidies up when the page is left.
+  document.removeEventListener("keydown", listening);
   document.addEventListener("keydown", listen);
+  listening = listen;
   parentElement.querySelector("span").textContent = data.told;
   return () => document.removeEventListener("keydown", listen);
 }
 """
 
-_CSS: Final = "span { color: var(--st-text-color); font: 0.9rem/2.5rem var(--st-font); opacity: 0.6 }"
+_CSS: Final = """
+span { color: var(--st-text-color); font-family: var(--st-font); font-size: 0.9rem; opacity: 0.6;
+  line-height: 2.5rem }
+"""
 
 _listener = st.components.v2.component("label_keys", html="<span></span>", css=_CSS, js=_JS)
 

@@ -32,7 +32,7 @@ _SKIPPED: Final = "labels_skipped"
 """In the session: what was skipped, as (date, pixels), oldest first."""
 
 _AGAIN: Final = "labels_again"
-"""In the session: pixels of the picture that was taken back just now and is shown again, whatever the filters say."""
+"""In the session: pixels of the picture taken back just now, which is shown again although the filters leave it out."""
 
 _REFUSED: Final = "labels_refused"
 
@@ -139,11 +139,16 @@ def _show(queue: Queue) -> None:
 def _filters() -> None:
     st.segmented_control(
         "Issue", list(_KINDS), default=next(iter(_KINDS)), required=True, key=_KIND, bind="query-params",
-        label_visibility="collapsed",
+        label_visibility="collapsed", on_change=_forget_again,
     )  # fmt: skip
     st.selectbox(
         "Labelled", [_ANY, *EMOTIONS], key=_CLASS, bind="query-params", width=140, label_visibility="collapsed",
+        on_change=_forget_again,
     )  # fmt: skip
+
+
+def _forget_again() -> None:
+    st.session_state.pop(_AGAIN, None)
 
 
 def _progress(queue: Queue, decided: Mapping[str, str]) -> None:
@@ -216,7 +221,7 @@ def _act(queue: Queue, key: str) -> None:
             _undo(queue)
         elif (at := queue.next(queue.decided)) is not None:
             _decide(queue, at, key)
-            st.session_state.pop(_AGAIN, None)
+            _forget_again()
 
 
 def _decide(queue: Queue, at: int, key: str) -> None:

@@ -61,14 +61,15 @@ def _pairs(view: View) -> None:
         return
     with st.container(gap=None):
         st.caption("Most often confused")
-        for true, read in pairs:
-            st.button(
-                pair_words(view.report.confusion_matrix, true, read),
-                type="tertiary",
-                key=f"pair-{true}-{read}",
-                on_click=choose_cell,
-                args=(true, read),
-            )
+        with st.grid(2, min_column_width=220, gap=(None, "small")):
+            for true, read in pairs:
+                st.button(
+                    pair_words(view.report.confusion_matrix, true, read),
+                    type="tertiary",
+                    key=f"pair-{true}-{read}",
+                    on_click=choose_cell,
+                    args=(true, read),
+                )
 
 
 def in_order(cell: pd.DataFrame, true: int, read: int, order: str) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import caching
-from dashboard.components import errors_shown, settle
+from dashboard.components import errors_shown, plain, settle
 from dashboard.evaluation import View, kept, with_interval
 from fer_core.training.config import list_presets, load_preset
 
@@ -53,8 +53,9 @@ def models(view: View) -> None:
         },
     )
     st.caption(
-        f"Scores on the {view.split} images of {view.dataset.name}. A row without is a published recipe: what its "
-        "source states was not measured here, nor on these images. Choose a row to look at its model."
+        f"Scores on the {view.split} images of {plain(view.dataset.name)}. A row without scores is a published recipe: "
+        "what its source states was not measured here, nor on these images. Choose a row to look at its model."
+        + (" All are plain, without test-time augmentation." if view.report.tta else "")
     )
 
 
@@ -62,5 +63,5 @@ def _choose(key: str, names: list[str]) -> None:
     if key not in st.session_state:  # the page was left meanwhile
         return
     for row in st.session_state[key].selection.rows:
-        if row < len(names):
+        if row < len(names):  # the others are recipes
             settle("model", names[row])

@@ -233,4 +233,5 @@ def command_of(view: View) -> list[str]:
     origin = origin_of(view.table)
     command = [KIND, origin.file or view.model.name, view.dataset.name, "--split", view.split]
     command += ["--labels", origin.labels] if origin.labels else []
+    command += ["--tta", origin.tta] if origin.tta else []
     return [*command, *(["--trained-on", origin.trained_on] if origin.trained_on else [])]

@@ -68,7 +68,7 @@ def _slices(view: View) -> None:
             alt=told,
         )
         st.caption(
-            f"{view.split} · n {view.report.n:,} · lines: 95 % intervals; dotted: all images · filled where a slice "
+            f"{view.where} · n {view.report.n:,} · lines: 95 % intervals; dotted: all images · filled where a slice "
             f"differs from the rest (Fisher's exact test, p under {ALPHA:g} after Holm's correction for the number of "
             f"slices), else within noise · few: under {FEW} images"
         )

@@ -15,9 +15,10 @@ from dashboard.components import (
     model_picker,
     newest_job,
     page_link,
+    plain,
 )
 from dashboard.confidence_view import confidence
-from dashboard.evaluation import View, classes, confusion_finding, downloads, leak_words, read_view, scores
+from dashboard.evaluation import View, choose_tta, classes, confusion_finding, downloads, leak_words, read_view, scores
 from dashboard.matrix_view import matrix_and_faces
 from dashboard.model_upload import choose_added
 from dashboard.models_view import models
@@ -99,7 +100,7 @@ def not_evaluated(
 
 def show(view: View) -> None:
     finding(confusion_finding(view.report))
-    st.markdown(accuracy(view.report, view.split, leak_words(view.table, view.report)))
+    st.markdown(accuracy(view.report, view.where, leak_words(view.table, view.report)))
     about_results(view)
     scores(view)
     if view.report.n < (total := len(caching.table(view.dataset, view.split))):
@@ -121,7 +122,7 @@ def show(view: View) -> None:
 choose_added()
 choose_added_results()
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    model, split = model_picker(more=list_results(space)), SPLITS[0]
+    model, split, tta = model_picker(more=list_results(space)), SPLITS[0], None
     dataset = dataset_picker(prefer=model.card.dataset.name if model and model.card else None)
     if model and dataset:
         split = st.segmented_control(
@@ -132,9 +133,11 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
             key="split",
             bind="query-params",
         )
+        with errors_shown():
+            tta = choose_tta(model.results(space.evaluations, dataset.info.fingerprint), split)
     add_model_or_results(dataset, split)
 if (training := newest_job("train")) and training.state().alive:
-    st.caption(f"{training.name} is still training: its model can be chosen when training ends.")
+    st.caption(f"{plain(training.name)} is still training: its model can be chosen when training ends.")
 if model is None:
     st.info("There is no model yet. Train one first.", icon=":material/model_training:")
     page_link("train", "Go to Train")
@@ -142,13 +145,13 @@ elif dataset is None:
     st.info("Prepare a dataset first: a model is scored on its validation or test images.", icon=":material/database:")
     page_link("data", "Go to Data")
 else:
-    arguments = ["evaluate", str(model.path), str(dataset.folder), "--split", split]
+    arguments = ["evaluate", str(model.path), str(dataset.folder), "--split", split, *(["--tta", tta] if tta else [])]
     job = newest_job("evaluate")
     mine = job is not None and job.spec().arguments == arguments
     if job and (job.state().alive or (mine and job.state() is not JobState.DONE)):
         job_card(job)
     with errors_shown():
-        file = predictions_file(model.results(space.evaluations, dataset.info.fingerprint), split)
+        file = predictions_file(model.results(space.evaluations, dataset.info.fingerprint), split, tta)
         view = None
         if file.is_file():
             with errors_shown():  # damaged predictions are told, and can be made again

@@ -1,5 +1,7 @@
 """Labels: images whose label is probably wrong, most suspicious first."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from dashboard import caching
@@ -11,6 +13,7 @@ from dashboard.components import (
     errors_shown,
     finding,
     leak_badge,
+    newest_job,
     page_link,
     resumable_card,
     without_train,
@@ -20,7 +23,7 @@ from dashboard.label_gain import before_and_after
 from dashboard.label_queue import label_queue
 from dashboard.sentences import issues_finding
 from fer_core.data.dataset import Dataset
-from fer_core.evaluation.label_check import LabelCheck, list_label_checks
+from fer_core.evaluation.label_check import KIND, LabelCheck, list_label_checks
 from fer_core.jobs.state import JobState
 from fer_core.training.label_plan import resume_check
 from fer_core.workspace import Workspace
@@ -60,7 +63,8 @@ dataset_job_cards("prepare")
 checks: list[LabelCheck] = []
 name = ""
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    dataset = dataset_picker()
+    newest = newest_job(KIND)
+    dataset = dataset_picker(prefer=Path(newest.spec().arguments[2]).name if newest else None)
     if dataset is not None:
         checks = list_label_checks(Workspace.default(), dataset)
         names = [check.name for check in checks]

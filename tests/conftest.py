@@ -1,5 +1,6 @@
 """Fixtures that every layer shares: a workspace of its own for each test."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import pylibsrtp  # noqa: F401
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_finish():
+    """Garbage is collected after every run of a page; all that stays loaded anyway is not looked through each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -177,7 +178,7 @@ def measure_command(
         try:
             result = measure(found, plan, made, worker, automatic=automatic is not None)
         except Stopped:
-            again = " ".join(words)
+            again = shlex.join(words)
             raise Stopped(f"Stopped; finished epochs are kept. Go on with `python -m fer_core {again}`.") from None
         worker.say(_difference(result), **result.model_dump(mode="json"))
     if as_json:

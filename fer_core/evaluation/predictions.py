@@ -155,9 +155,10 @@ def read_predictions(file: Path) -> pd.DataFrame:
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise FerError(f"{file}: not a file of predictions, it lacks {', '.join(missing)}. Evaluate again.")
+    whole = (table[["row", "label", "predicted"]].dtypes == np.int64).all()
     classes = table[["label", "predicted"]]
     numbers = all(table[column].dtype.kind == "f" for column in PROBABILITY_COLUMNS)
-    if not numbers or not all(classes.dtypes == np.int64) or not classes.isin(range(len(EMOTIONS))).all(axis=None):
+    if not numbers or not whole or not classes.isin(range(len(EMOTIONS))).all(axis=None):
         raise FerError(f"{file}: the predictions are damaged (values out of range). Evaluate again.")
     probabilities = probabilities_of(table)
     said = probabilities[np.arange(len(table)), table["predicted"].to_numpy()]

@@ -20,9 +20,7 @@ from fer_core.preprocessing import Pixels
 GRAD_CAM: Final = "Grad-CAM"
 OCCLUSION: Final = "Occlusion"
 
-PATCH: Final = 1 / 4
-"""Side of what occlusion covers at a time, as a share of the face's: an eye or the mouth, 12 of 48 pixels."""
-
+_PATCH: Final = 1 / 4  # side of what occlusion covers at a time, of the face's: an eye or the mouth, 12 of 48 pixels
 _PLACES: Final = 8  # along each side where it is put: every 6 of 48 pixels
 _STRENGTH: Final = 0.65  # of the colours over the face, where the influence is greatest: its lines stay visible
 _COLOURS: Final = {"light": ("#FFFFFF", "#1B2226"), "dark": ("#0F1318", "#E6EAED")}  # paper and ink
@@ -56,8 +54,8 @@ def heat_map(predictor: Predictor, crop: Pixels, emotion: str) -> NDArray[np.flo
 def occlusion_map(predictor: Predictor, crop: Pixels, emotion: str) -> NDArray[np.float32]:
     """How much less probable an expression is where a face is covered (Zeiler and Fergus 2014, arXiv:1311.2901).
 
-    A patch of the face's own mean colour, ``PATCH`` wide and high, covers one place of a regular grid after the other;
-    at the borders only its part inside the face. The model is asked about all copies at once.
+    A patch of the face's own mean colour, a quarter as wide and high as the face, covers one place of a regular grid
+    after the other; at the borders only its part inside the face. The model is asked about all copies at once.
 
     Args:
         predictor: Any model.
@@ -81,7 +79,7 @@ def occlusion_map(predictor: Predictor, crop: Pixels, emotion: str) -> NDArray[n
 
 def _covered(side: int) -> list[slice]:
     """What a patch covers of a side of so many pixels, at each of its places."""
-    middles, half = (np.arange(_PLACES) + 0.5) / _PLACES, PATCH / 2
+    middles, half = (np.arange(_PLACES) + 0.5) / _PLACES, _PATCH / 2
     return [slice(max(0, round(side * (at - half))), round(side * (at + half))) for at in middles]
 
 

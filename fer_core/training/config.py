@@ -408,7 +408,7 @@ class RunConfig(_Section):
     )
     width: float = Field(
         1.0,
-        ge=0.25,
+        ge=0.5,  # TensorFlow 2.21 crashes in its oneDNN kernels with the eight channels of a narrower compact network
         le=4,
         title="Width",
         description="Multiplies the channels of every layer of the networks without ImageNet weights (compact, wide, "

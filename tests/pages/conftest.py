@@ -1,13 +1,18 @@
 """Drawn archives and a dataset made of them."""
 
+import functools
 import shutil
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 
 from fer_core.data.dataset import Dataset
 from fer_core.data.demo import draw_demo
 from fer_core.data.prepare import PrepareConfig, prepare
+
+# A server looks once through all installed packages for components; an AppTest would do so each time.
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 @pytest.fixture(scope="session")

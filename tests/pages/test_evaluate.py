@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from dashboard.comparison_view import compare
 from dashboard.evaluation import _csv, kept
@@ -29,22 +30,24 @@ def button(app, label):
     return next(found for found in app.button if found.label == label)
 
 
-def predict(run, dataset, seen=None, every=3):
+def predict(folder, dataset, seen=None, every=3, **origin):
     """Predictions of random certainty; every so many-th picture is read as the class after the right one."""
     split = dataset.split("validation")
     random = np.random.default_rng(every)
     answers = random.uniform(0.0, 0.1, (len(split), 7))
     said = (split.labels + (np.arange(len(split)) % every == 0)) % 7
     answers[np.arange(len(split)), said] = random.uniform(0.4, 1.0, len(split))
+    file = predictions_file(folder, "validation", origin.get("tta"))
+    folder.mkdir(parents=True, exist_ok=True)
     write_predictions(
-        predictions_file(run, "validation"),
+        file,
         paths=split.table["path"].tolist(),
         labels=split.labels,
         probabilities=answers / answers.sum(axis=1, keepdims=True),
         seen=seen(len(split)) if seen else None,
-        origin=Origin(model=run.name, dataset=dataset.name, note="Exact."),
+        origin=Origin(**{"model": folder.name, "dataset": dataset.name, "note": "Exact.", **origin}),
     )
-    return read_predictions(predictions_file(run, "validation"))
+    return read_predictions(file)
 
 
 def wait_for_job(workspace):
@@ -164,14 +167,38 @@ def test_another_model_whose_predictions_are_damaged_is_told(workspace, run, dat
 def test_models_hold_every_model_of_the_split_and_what_was_published(workspace, run, dataset):
     predict(run, dataset)
     table = predict(write_run(workspace, "dim", dataset), dataset, every=5)
+    answers = workspace.evaluations / f"{'5' * 16}-{dataset.info.fingerprint[:16]}"
+    predict(answers, dataset, every=7, model="theirs", file="theirs.csv")
     app = open_page("evaluate", model="bright", view="Models")
     rows = app.dataframe[0].value.set_index("Model")
-    assert list(rows.index) == ["dim", "bright", "ResNet50", "ResNet50V2"]
+    assert list(rows.index) == ["theirs", "dim", "bright", "ResNet50", "ResNet50V2"]
     accuracy = (table["label"] == table["predicted"]).mean()
     assert rows.loc["dim", "Accuracy"].startswith(f"{100 * accuracy:.1f} % ± ")
     assert rows.loc["dim", "n"] == len(table)
     assert "not measured here" in rows.loc["ResNet50V2", "What is known"]
     assert rows.loc["ResNet50V2"].drop("What is known").isna().all()
+    against = open_page("evaluate", model="bright", cells="Difference").selectbox(key="against")
+    assert against.options == ["dim", "theirs"]
+
+
+def test_kept_answers_over_several_views_can_be_chosen_and_every_figure_names_them(workspace, run, dataset):
+    predict(run, dataset)
+    dim = write_run(workspace, "dim", dataset)
+    predict(dim, dataset)
+    assert not [found for found in open_page("evaluate", model="bright").segmented_control if found.key == "tta"]
+    table = predict(run, dataset, every=5, tta="flip")
+    app = open_page("evaluate", model="bright", tta="flip")
+    assert app.segmented_control(key="tta").options == ["plain", "flip"]
+    accuracy = 100 * (table["label"] == table["predicted"]).mean()
+    assert f"{accuracy:.1f} % ± " in text_of(app)
+    assert f"· validation · flip · n {len(table):,} · " in text_of(app)
+    assert app.code[0].value.endswith("--split validation --tta flip")
+    difference = open_page("evaluate", model="bright", tta="flip", cells="Difference", against="bright")
+    assert "bright · flip against bright: +" in text_of(difference)
+    predict(dim, dataset, tta="ten-crop")
+    app.selectbox(key="model").set_value("dim").run()
+    assert app.segmented_control(key="tta").options == ["plain", "ten-crop"]
+    assert f"· validation · n {len(table):,} · " in text_of(app)
 
 
 def test_results_made_elsewhere_are_listed_and_compared_like_a_model(workspace, run, dataset):
@@ -220,7 +247,11 @@ def test_classes_hold_the_report(run, dataset):
     app = open_page("evaluate", view="Classes")
     report = app.dataframe[0].value.set_index("class")
     assert report.loc["accuracy", "support"] == len(table)
-    assert report.loc["happy", "support"] == (table["label"] == EMOTIONS.index("happy")).sum()
+    happy = table["label"] == EMOTIONS.index("happy")
+    assert report.loc["happy", "support"] == happy.sum()
+    assert report.loc["happy", "average_precision"] == pytest.approx(average_precision_score(happy, table["p_happy"]))
+    lines = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
+    assert [line["name"] for line in lines] == list(EMOTIONS)
 
 
 def test_the_test_split_is_sealed_until_it_is_revealed_and_that_is_counted(workspace, run, dataset):
@@ -293,6 +324,7 @@ def test_predictions_of_a_part_without_a_class_are_marked_as_partial(run, datase
     assert f"Partial: {len(part):,} of the {len(table):,} validation images were answered." in text_of(app)
     assert "0 of 0 disgust read as fear" in text_of(app)
     assert "No picture is in this cell." in text_of(app)
+    assert "No curve of disgust: none," in text_of(open_page("evaluate", view="Classes"))
 
 
 def test_a_path_is_no_formula_in_the_downloaded_predictions(run, dataset):

@@ -1,9 +1,12 @@
 """The views of Evaluate beside the matrix: what being sure costs, and slices."""
 
+import numpy as np
 import pytest
 
+from dashboard.evaluation_charts import precision_recall
 from fer_core.evaluation.calibration import apply_temperature
 from fer_core.evaluation.confidence import answered_at, reliability_bins
+from fer_core.evaluation.curves import class_curves
 from fer_core.evaluation.predictions import Origin, predictions_file, probabilities_of, write_predictions
 from tests.pages.opened import open_page, text_of
 from tests.pages.test_evaluate import predict
@@ -77,3 +80,13 @@ def test_columns_of_an_uploaded_csv_are_dimensions_and_a_bad_one_is_told(run, da
     app.file_uploader(key="slice_file").set_value(("bad.csv", b"file,age\nno.png,1", "text/csv")).run()
     assert "bad.csv: none of its 1 files can be matched" in text_of(app)
     assert app.segmented_control(key="slice_by").value == "brightness"
+
+
+def test_curves_of_thousands_of_images_are_drawn_with_few_points_up_to_the_whole_class():
+    random = np.random.default_rng(2)
+    curves = class_curves(random.dirichlet(np.ones(7), 7178), np.append(random.integers(1, 7, 7177), 0))
+    assert curves["angry"].support == 1
+    for curve, line in zip(curves.values(), precision_recall(curves, "light").data, strict=True):
+        assert 2 <= len(line.x) <= 300
+        assert (line.x[0], line.x[-1]) == (0, 100)
+        assert line.y[-1] == 100 * curve.precision[curve.recall == 1].max()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -28,9 +29,22 @@ def call(*words: object, cwd=None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """An archive and the dataset made of it."""
+    archive = make_zip(tmp_path_factory.mktemp("drawn") / "fer2013.zip", class_folders(train=6, test=2))
+    return archive, prepare([str(archive)], archive.with_name("base"))
+
+
 @pytest.fixture
-def archive(tmp_path):
-    return make_zip(tmp_path / "fer2013.zip", class_folders(train=6, test=2))
+def archive(tmp_path, drawn):
+    return Path(shutil.copy(drawn[0], tmp_path))
+
+
+@pytest.fixture
+def base(workspace, drawn):
+    """A copy of the dataset in the workspace."""
+    return Dataset.open(Path(shutil.copytree(drawn[1].folder, workspace.datasets / "base")))
 
 
 AUDIT_KEYS = {"images", "exact_groups", "redundant", "conflicting_groups", "constant", "cross_split"}
@@ -87,12 +101,11 @@ def test_a_detached_prepare_is_a_job_that_can_be_run_again_from_anywhere(archive
         (["audit", "nothing"], "neither a prepared dataset nor a file"),
     ],
 )
-def test_wrong_calls_end_with_one_line_and_exit_code_2(archive, workspace, words, says):
-    done = call(*(word.replace("ARCHIVE", str(archive)) for word in words))
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+def test_wrong_calls_end_with_one_line_and_exit_code_2(archive, workspace, capfd, words, says):
+    code, out, err = run(capfd, "data", *(word.replace("ARCHIVE", str(archive)) for word in words))
+    assert (code, out) == (2, "")
+    assert says in err
+    assert "Traceback" not in err
 
 
 def test_a_source_whose_name_is_no_text_is_one_line(tmp_path, archive):
@@ -106,9 +119,8 @@ def test_a_source_whose_name_is_no_text_is_one_line(tmp_path, archive):
 
 
 @pytest.mark.parametrize("target", ["disgust=99999999999999", "disgust=" + "9" * 5000, "disgust=many", "bored=5"])
-def test_a_senseless_target_of_a_class_is_refused(archive, workspace, capfd, target):
-    prepare([str(archive)], workspace.datasets / "mine")
-    code, _, err = run(capfd, "data", "balance", "mine", "--out", "even", "--target-of", target)
+def test_a_senseless_target_of_a_class_is_refused(base, workspace, capfd, target):
+    code, _, err = run(capfd, "data", "balance", "base", "--out", "even", "--target-of", target)
     assert code == 2
     assert "N from 1 to 1,000,000" in err
     assert list_jobs(workspace.jobs) == []
@@ -124,10 +136,9 @@ def test_a_senseless_target_of_a_class_is_refused(archive, workspace, capfd, tar
         (["rotation=0", "shear=0", "brightness=0", "contrast=0"], "children would equal their original"),
     ],
 )
-def test_senseless_strengths_of_augmentation_are_refused(archive, workspace, capfd, strengths, says):
-    prepare([str(archive)], workspace.datasets / "mine")
+def test_senseless_strengths_of_augmentation_are_refused(base, workspace, capfd, strengths, says):
     words = [word for strength in strengths for word in ("--augment", strength)]
-    code, out, err = run(capfd, "data", "balance", "mine", "--out", "even", *words)
+    code, out, err = run(capfd, "data", "balance", "base", "--out", "even", *words)
     assert (code, out) == (2, "")
     assert says in err
     assert len(err.strip().splitlines()) == 1
@@ -145,12 +156,11 @@ def test_balancing_that_changes_nothing_is_told(archive, workspace, capfd):
     assert [job.name for job in list_jobs(workspace.jobs)] == ["prepare-plain-1", "prepare-mine-1"]
 
 
-def test_strengths_of_augmentation_are_taken_and_hue_on_gray_is_told(archive, workspace, capfd):
-    prepare([str(archive)], workspace.datasets / "mine")
+def test_strengths_of_augmentation_are_taken_and_hue_on_gray_is_told(base, workspace, capfd):
     how = ["--target", "9", "--augment", "rotation=20", "--augment", "hue=40"]
-    code, _, err = run(capfd, "data", "balance", "mine", "--out", "grown", *how)
+    code, _, err = run(capfd, "data", "balance", "base", "--out", "grown", *how)
     assert code == 0
-    assert "mine is gray: hue changes nothing there." in err
+    assert "base is gray: hue changes nothing there." in err
     made = Dataset.open(workspace.datasets / "grown").info.config["balance"]["augment"]
     assert made == AugmentConfig(rotation=20, hue=40).model_dump()
     (job,) = list_jobs(workspace.jobs)
@@ -255,8 +265,7 @@ def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, c
         (["audit", "base", "--findings", "ARCHIVE"], "exists already"),
     ],
 )
-def test_what_cannot_be_decided_is_one_line(archive, workspace, capfd, words, says):
-    base = prepare([str(archive)], workspace.datasets / "base")
+def test_what_cannot_be_decided_is_one_line(archive, base, capfd, words, says):
     names = {"ARCHIVE": str(archive), "FIRST": base.table("train")["path"].iloc[0]}
     code, out, err = run(capfd, "data", *(names.get(word, word) for word in words))
     assert code == 2
@@ -280,8 +289,7 @@ def test_what_cannot_be_decided_is_one_line(archive, workspace, capfd, words, sa
         (["balance", "base", "--target", "9"], "exists already"),
     ],
 )
-def test_a_name_that_is_taken_is_told_after_what_else_is_wrong(archive, workspace, capfd, tmp_path, words, says):
-    prepare([str(archive)], workspace.datasets / "base")
+def test_a_name_that_is_taken_is_told_after_what_else_is_wrong(archive, base, workspace, capfd, tmp_path, words, says):
     (tmp_path / "map.yaml").write_text("raf:\n  1: surprise\n")
     names = {"ARCHIVE": str(archive), "MAP": str(tmp_path / "map.yaml")}
     words = [word.replace("=ARCHIVE", f"={archive}") for word in words]
@@ -292,8 +300,7 @@ def test_a_name_that_is_taken_is_told_after_what_else_is_wrong(archive, workspac
     assert list_jobs(workspace.jobs) == []
 
 
-def test_an_audit_writes_its_findings(archive, workspace, capfd, tmp_path):
-    prepare([str(archive)], workspace.datasets / "base")
+def test_an_audit_writes_its_findings(archive, base, capfd, tmp_path):
     for what in (archive, "base"):
         file = tmp_path / f"{Path(what).stem}.csv"
         code, _, err = run(capfd, "data", "audit", what, "--findings", file)

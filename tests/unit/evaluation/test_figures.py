@@ -1,5 +1,7 @@
 """The figures of an evaluation, also where a class, an error or all but one image is missing."""
 
+import io
+
 import cv2
 import numpy as np
 import pytest
@@ -23,6 +25,8 @@ def test_a_matrix_is_drawn_whatever_it_holds(tmp_path, labels):
     assert file.name == "confusion_matrix_val.png"
     assert cv2.imread(str(file)).std() > 5
     assert [path.name for path in tmp_path.iterdir()] == [file.name]  # nothing temporary is left
+    figures.write_confusion_matrix(report, drawn := io.BytesIO(), title="r-1 · validation · Clean")
+    assert drawn.getvalue() == file.read_bytes()
     assert figures.confusion_matrix_file(tmp_path, "test").name == "confusion_matrix_test.png"
 
 

@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import shutil
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -64,6 +66,20 @@ def still(tmp_path_factory):
     folder = tmp_path_factory.mktemp("still")
     write_video(folder / "clip.ts", noisy())
     return write_video(folder / "clip.mp4", noisy(), container_options={"movflags": "faststart"})
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory, still, predictor, haar):
+    """What was read of it: the folder of results, its summary, and the progress that was told."""
+    folder, told = tmp_path_factory.mktemp("reading"), []
+    summary = read_video_into(still, folder, predictor, haar, progress=lambda *words: told.append(words))
+    return folder, summary, told
+
+
+@pytest.fixture
+def results(tmp_path, reading):
+    """A copy of the folder of results."""
+    return Path(shutil.copytree(reading[0], tmp_path / "results"))
 
 
 def numbered(n, size=(64, 48)):
@@ -304,22 +320,21 @@ def test_no_face_or_two_hundred(tmp_path, predictor, haar, n):
 # What is kept ----------------------------------------------------------------------------------------
 
 
-def test_the_folder_holds_a_table_a_summary_and_a_picture_of_each_face(tmp_path, still, predictor, haar):
-    seen = []
-    summary = read_video_into(still, tmp_path, predictor, haar, progress=lambda *told: seen.append(told))
-    assert VideoSummary.read(tmp_path) == summary
+def test_the_folder_holds_a_table_a_summary_and_a_picture_of_each_face(reading, predictor):
+    folder, summary, told = reading
+    assert VideoSummary.read(folder) == summary
     assert (summary.video, summary.size, summary.frames, summary.seconds) == ("clip.mp4", (640, 480), 20, 2)
     assert (summary.note, summary.stopped) == (None, False)
     (face,) = summary.faces
-    picture = cv2.imread(str(tmp_path / face.picture), cv2.IMREAD_UNCHANGED)
+    picture = cv2.imread(str(folder / face.picture), cv2.IMREAD_UNCHANGED)
     assert picture.shape == predictor.input_shape[:2]
-    with (tmp_path / "frames.csv").open() as file:
+    with (folder / "frames.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
     assert [float(row["time"]) for row in rows] == [n / 10 for n in range(20)]
     assert sum(face.shares.values()) == pytest.approx(1, abs=1e-3)
-    assert seen[-1] == ("Reading the video", 20, 20)
-    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+    assert told[-1] == ("Reading the video", 20, 20)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
 
 
 def test_a_stop_keeps_what_was_read(tmp_path, still, predictor, haar):
@@ -338,22 +353,20 @@ def test_a_stop_keeps_what_was_read(tmp_path, still, predictor, haar):
         assert len(summary.faces) == 1
 
 
-def test_a_second_reading_replaces_the_first(tmp_path, still, predictor, haar):
-    read_video_into(still, tmp_path, predictor, haar)
+def test_a_second_reading_replaces_the_first(tmp_path, results, predictor, haar):
     empty = write_video(tmp_path / "empty.mp4", numbered(3, (128, 96)))
-    assert read_video_into(empty, tmp_path, predictor, haar).faces == []
-    assert list((tmp_path / "faces").iterdir()) == []
-    assert read_frames_table(tmp_path)["face"].isna().all()
+    assert read_video_into(empty, results, predictor, haar).faces == []
+    assert list((results / "faces").iterdir()) == []
+    assert read_frames_table(results)["face"].isna().all()
 
 
-def test_a_table_torn_by_a_crash_is_read_without_its_last_line(tmp_path, still, predictor, haar):
-    read_video_into(still, tmp_path, predictor, haar)
-    file = tmp_path / "frames.csv"
+def test_a_table_torn_by_a_crash_is_read_without_its_last_line(results):
+    file = results / "frames.csv"
     file.write_bytes(file.read_bytes()[:-40])
-    assert len(read_frames_table(tmp_path)) == 19
-    (tmp_path / "summary.json").write_text("{")
+    assert len(read_frames_table(results)) == 19
+    (results / "summary.json").write_text("{")
     with pytest.raises(FerError, match="missing or damaged"):
-        VideoSummary.read(tmp_path)
+        VideoSummary.read(results)
 
 
 def test_a_long_table_is_small_in_memory_and_as_exact_as_the_file(tmp_path):

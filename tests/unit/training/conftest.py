@@ -1,13 +1,21 @@
 """A tiny dataset of grey squares whose brightness is the label: small enough to train in seconds."""
 
+import functools
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from fer_core.data.dataset import LazyRows, write_dataset
+from fer_core.data.dataset import Dataset, LazyRows, write_dataset
 from fer_core.data.info import SPLITS, Audit, DatasetInfo, count
 from fer_core.emotions import EMOTIONS
+
+_place = tempfile.TemporaryDirectory()
 
 
 def make_dataset(folder, sizes, *, side=16, leaked=None, seed=0):
@@ -16,6 +24,15 @@ def make_dataset(folder, sizes, *, side=16, leaked=None, seed=0):
     Args:
         sizes: split -> number of images, or list of labels.
     """
+    written = _written(folder.name, json.dumps(sizes), side, json.dumps(leaked), seed)
+    return Dataset.open(Path(shutil.copytree(written, folder)))
+
+
+@functools.cache
+def _written(name, sizes, side, leaked, seed):
+    """Where such a dataset lies, written once for all tests: its figures take as long as many tests."""
+    folder = Path(_place.name) / str(_written.cache_info().currsize) / name
+    sizes, leaked = json.loads(sizes), json.loads(leaked)
     rng = np.random.default_rng(seed)
     rows, names, labels = {}, [], []
     for split in SPLITS:
@@ -53,7 +70,7 @@ def make_dataset(folder, sizes, *, side=16, leaked=None, seed=0):
         contaminated=bool(leaked),
         leaked=leaked or {"validation": 0, "test": 0},
     )
-    return write_dataset(folder, info, rows)
+    return write_dataset(folder, info, rows).folder
 
 
 def write_backbone(file, architecture="compact", **settings):

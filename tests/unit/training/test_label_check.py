@@ -33,7 +33,6 @@ SETTINGS = (
     "--set=phases.0.epochs=2",
     "--set=phases.0.batch_size=16",
     "--set=threads=2",
-    "--set=width=0.25",
 )
 
 
