@@ -42,12 +42,12 @@ _ALL: Final = "all"
 
 @dataclass(frozen=True)
 class Confidence:
-    """What calling answers uncertain costs, and what the temperature brought."""
+    """What calling answers uncertain costs, and what the temperature brought (None: of a mean it cannot be undone)."""
 
     answered: Answered
     temperature: float
     ece: float
-    ece_uncalibrated: float
+    ece_uncalibrated: float | None
 
 
 @dataclass(frozen=True)
@@ -148,19 +148,20 @@ class Further:
 
 def _confidence(table: pd.DataFrame, threshold: float) -> Confidence:
     probabilities, labels = probabilities_of(table), table["label"].to_numpy(np.int64)
-    temperature = origin_of(table).temperature
-    before = apply_temperature(probabilities, 1 / temperature)
+    origin, before = origin_of(table), None
+    if origin.tta is None:
+        before = reliability_bins(apply_temperature(probabilities, 1 / origin.temperature), labels).ece
     return Confidence(
         answered_at(probabilities, labels, threshold),
-        temperature,
+        origin.temperature,
         reliability_bins(probabilities, labels).ece,
-        reliability_bins(before, labels).ece,
+        before,
     )
 
 
 def _confidence_words(found: Confidence) -> str:
     before = ""
-    if found.temperature != 1:
+    if found.temperature != 1 and found.ece_uncalibrated is not None:
         before = f" Without its temperature of {found.temperature:.3f}: {found.ece_uncalibrated:.3f}."
     answered = found.answered
     told = f"Called uncertain below {answered.threshold:g}: {answered.said} ({answered.n:,} images are answered)"

@@ -42,6 +42,9 @@ def test_a_model_is_asked_for_slices_and_the_price_of_a_threshold(capfd, workspa
     assert answered["coverage"] == answered["n"] / document["n"]
     assert document["confidence"]["ece"] == document["ece"]
     assert "strange.png" in err
+    assert document["confidence"]["ece_uncalibrated"] == document["ece"]  # its temperature is 1
+    averaged = json.loads(call(capfd, *asked[:3], "--uncertain-below", "0.6", "--tta", "flip", "--json")[1])
+    assert averaged["confidence"]["ece_uncalibrated"] is None
     code, out, _ = call(capfd, *asked)
     assert code == 0
     assert f"Called uncertain below 0.6: {100 * answered['accuracy']:.1f} % ±" in out
