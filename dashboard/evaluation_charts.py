@@ -168,7 +168,10 @@ def slice_dots(slices: Sequence[Slice], overall: float, chosen: str, theme: str)
                 type="rect", xref="paper", x0=0, x1=1, y0=place - 0.46, y1=place + 0.46, layer="below",
                 line={"width": 0}, fillcolor=BORDER[theme], opacity=0.45,
             )  # fmt: skip
-    names = [f"{html.escape(_short(each.name))}<br>n {each.n:,}{' · few' if each.few else ''}" for each in slices]
+    names = [
+        f"{html.escape(short)}<br>n {each.n:,}{' · few' if each.few else ''}"
+        for short, each in zip(_short([each.name for each in slices]), slices, strict=True)
+    ]
     _percent_axes(figure, theme, "Right %", "")
     figure.update_xaxes(range=[low, high], showgrid=False)
     figure.update_yaxes(
@@ -179,10 +182,12 @@ def slice_dots(slices: Sequence[Slice], overall: float, chosen: str, theme: str)
     return _bare(figure, 60 + _ROW * len(slices))
 
 
-def _short(name: str) -> str:
-    """A name that fits beside the chart: without the span in brackets, which stands under the pointer."""
-    name = name.partition(" (")[0]
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+def _short(names: Sequence[str]) -> list[str]:
+    """Names that fit beside the chart: without what is in brackets, unless that alone tells them apart."""
+    bare = [name.partition(" (")[0] for name in names]
+    if len({*bare}) < len(names):
+        bare = list(names)
+    return [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in bare]
 
 
 def _under_pointer(each: Slice) -> str:

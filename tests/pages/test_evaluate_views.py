@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from dashboard.evaluation_charts import precision_recall
+from dashboard.evaluation_charts import precision_recall, slice_dots
 from fer_core.evaluation.calibration import apply_temperature
 from fer_core.evaluation.confidence import answered_at, reliability_bins
 from fer_core.evaluation.curves import class_curves
 from fer_core.evaluation.predictions import Origin, predictions_file, probabilities_of, write_predictions
+from fer_core.evaluation.slices import Dimension, score
 from tests.pages.opened import open_page, text_of
 from tests.pages.test_evaluate import predict
 from tests.unit.runs import write_run
@@ -90,3 +91,17 @@ def test_curves_of_thousands_of_images_are_drawn_with_few_points_up_to_the_whole
         assert 2 <= len(line.x) <= 300
         assert (line.x[0], line.x[-1]) == (0, 100)
         assert line.y[-1] == 100 * curve.precision[curve.recall == 1].max()
+
+
+@pytest.mark.parametrize(
+    ("slices", "beside"),
+    [
+        (["dark (1 to 9)", "bright (9 to 20)"], ["dark", "bright"]),
+        (["USB (front)", "USB (back)"], ["USB (front)", "USB (back)"]),
+    ],
+)
+def test_names_beside_the_chart_are_told_apart(slices, beside):
+    masks = {name: np.arange(8) % 2 == at for at, name in enumerate(slices)}
+    found = sorted(score(Dimension("x", masks), np.zeros(8, int), np.zeros(8, int)), key=lambda one: one.name)
+    names = slice_dots(found, 1.0, slices[0], "light").layout.yaxis.ticktext
+    assert [name.partition("<br>")[0] for name in names] == sorted(beside)
