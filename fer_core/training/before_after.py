@@ -121,7 +121,9 @@ def measure(
     before = check_measurable(plan, decisions)
     after = _decided(space, before, decisions, f"{before.name[:40]}-{check.name[:20]}", worker)
     if after.info.fingerprint == before.info.fingerprint:
-        raise FerError(f"These decisions change nothing in {before.name}: they are about images that it does not hold.")
+        raise FerError(
+            f"These decisions change nothing in {before.name}: its images stay as they are, or they are about others."
+        )
     sizes = [Pictures.of(dataset).train for dataset in (before, after)]
     pace, sides = Pace(sum(sizes)), []
     for place, (word, dataset) in enumerate((("before", before), ("after", after))):
