@@ -31,6 +31,9 @@ _KIND, _CLASS = "issue", "labelled"  # keys of the filters, also in the URL
 _SKIPPED: Final = "labels_skipped"
 """In the session: what was skipped, as (date, pixels), oldest first."""
 
+_MADE: Final = "labels_made"
+"""In the session: dates of the decisions made here. Other visitors decide about the same images."""
+
 _AGAIN: Final = "labels_again"
 """In the session: pixels of the picture taken back just now, which is shown again although the filters leave it out."""
 
@@ -99,9 +102,9 @@ class Queue:
         return [decode(data) for data in self.dataset.encoded("train", rows)]
 
     def last(self) -> Decision | None:
-        """The newest decision, if it was made about this check: only such a one is taken back here."""
+        """The newest decision, if it was made in this session: only such a one is taken back here."""
         made = caching.pending(self.dataset)
-        return made[-1] if made and made[-1].reason.startswith(self.reason) else None
+        return made[-1] if made and made[-1].date in st.session_state.get(_MADE, ()) else None
 
     @property
     def undoable(self) -> bool:
@@ -134,6 +137,7 @@ def _show(queue: Queue) -> None:
         _question(queue, at)
     _last_decisions(queue)
     pending_panel(queue.dataset)
+    _decided_elsewhere(queue)
 
 
 def _filters() -> None:
@@ -233,7 +237,9 @@ def _decide(queue: Queue, at: int, key: str) -> None:
     action = Action.DROP_TRAIN if key == _DROP else Action.RELABEL if label else Action.KEEP
     if label and INDEX[label] == image["label"]:
         action, label = Action.KEEP, ""
-    Pending(queue.dataset.folder).add([picture.decision(action, label, f"{queue.reason} {image['issue']}")])
+    decision = picture.decision(action, label, f"{queue.reason} {image['issue']}")
+    Pending(queue.dataset.folder).add([decision])
+    st.session_state[_MADE] = [*st.session_state.get(_MADE, ()), decision.date]
 
 
 def _undo(queue: Queue) -> None:
@@ -263,8 +269,9 @@ def _nothing_left(queue: Queue, decided: Mapping[str, str]) -> None:
     elif len(left):
         told = ", ".join(f"{n:,} {issue}" for issue, n in left.items())
         st.markdown(f"**Nothing is left to decide here.** Still open: {told}. Choose another issue or class above.")
-    else:
-        st.markdown("**Every doubtful label is decided.** Create a dataset with the decisions, then train on it.")
+    elif len(issues):
+        next_ = " Create a dataset with the decisions, then train on it." if caching.pending(queue.dataset) else ""
+        st.markdown(f"**Every doubtful label is decided.**{next_}")
     with st.container(horizontal=True):
         _button(queue, _UNDO, "content")
         _listen(queue)
@@ -282,3 +289,13 @@ def _last_decisions(queue: Queue) -> None:
         for decision, face in zip(made, faces, strict=True):
             st.image(drawings.face(face, 48), width=48, alt=f"Decided: {in_words(decision)}")
             st.caption(in_words(decision), width="content")
+
+
+def _decided_elsewhere(queue: Queue) -> None:
+    """Says of the decisions that go into the next dataset how many were not made about this check."""
+    held = {decision.pixel_sha: decision for decision in pending_of(queue.dataset)}
+    elsewhere = sum(not decision.reason.startswith(queue.reason) for decision in held.values())
+    if elsewhere:
+        st.caption(
+            f"{elsewhere:,} of {len(held):,} decided elsewhere: on Data, by command or about another label check."
+        )
