@@ -37,6 +37,9 @@ _MADE: Final = "labels_made"
 _AGAIN: Final = "labels_again"
 """In the session: pixels of the picture taken back just now, which is shown again although the filters leave it out."""
 
+_ASKED: Final = "labels_asked"
+"""In the session: pixels of the picture that is shown. Another visitor may decide about it meanwhile."""
+
 _REFUSED: Final = "labels_refused"
 
 _SKIP, _DROP, _UNDO = "s", "d", "z"
@@ -93,6 +96,11 @@ class Queue:
         open_ = np.flatnonzero(self.chosen & ~shas.isin(decided.keys() | skipped).to_numpy())
         return int(open_[0]) if open_.size else None
 
+    def asked(self) -> int | None:
+        """Where the image that is shown stands; where it was answered since, the next one."""
+        shown = np.flatnonzero(self.check.issues["pixel_sha"] == st.session_state.get(_ASKED))
+        return int(shown[0]) if shown.size else self.next(self.decided)
+
     def picture(self, at: int) -> Picture:
         image = self.check.issues.iloc[at]
         return Picture(image["source"], image["path"], image["pixel_sha"])
@@ -131,6 +139,7 @@ def _show(queue: Queue) -> None:
         decided = queue.decided
         _progress(queue, decided)
     at = queue.next(decided)
+    st.session_state[_ASKED] = None if at is None else queue.picture(at).pixel_sha
     if at is None:
         _nothing_left(queue, decided)
     else:
@@ -143,16 +152,18 @@ def _show(queue: Queue) -> None:
 def _filters() -> None:
     st.segmented_control(
         "Issue", list(_KINDS), default=next(iter(_KINDS)), required=True, key=_KIND, bind="query-params",
-        label_visibility="collapsed", on_change=_forget_again,
+        label_visibility="collapsed", on_change=_forget,
     )  # fmt: skip
     st.selectbox(
         "Labelled", [_ANY, *EMOTIONS], key=_CLASS, bind="query-params", width=140, label_visibility="collapsed",
-        on_change=_forget_again,
+        on_change=_forget,
     )  # fmt: skip
 
 
-def _forget_again() -> None:
+def _forget() -> None:
+    """Which image comes next is looked up anew."""
     st.session_state.pop(_AGAIN, None)
+    st.session_state.pop(_ASKED, None)
 
 
 def _progress(queue: Queue, decided: Mapping[str, str]) -> None:
@@ -223,9 +234,9 @@ def _act(queue: Queue, key: str) -> None:
     with errors_kept(_REFUSED):
         if key == _UNDO:
             _undo(queue)
-        elif (at := queue.next(queue.decided)) is not None:
+        elif (at := queue.asked()) is not None:
             _decide(queue, at, key)
-            _forget_again()
+            _forget()
 
 
 def _decide(queue: Queue, at: int, key: str) -> None:
@@ -244,6 +255,7 @@ def _decide(queue: Queue, at: int, key: str) -> None:
 
 def _undo(queue: Queue) -> None:
     """Takes back what was done last, a decision or a skip, and shows that image again."""
+    st.session_state.pop(_ASKED, None)
     skipped, last = st.session_state.get(_SKIPPED, []), queue.last()
     if skipped and (last is None or skipped[-1][0] > last.date):
         st.session_state[_SKIPPED] = skipped[:-1]
