@@ -280,3 +280,17 @@ def test_what_is_missing_for_before_and_after_is_made(workspace, checked, capfd,
     assert len(workspace.list_datasets()) == 2
     assert sorted(folder.name for folder in workspace.runs.iterdir()) == ["labels-1-after-1", "labels-1-before-1"]
     assert len(trained) == 3
+
+
+def test_more_than_decisions_is_not_measured(checked, tmp_path, capfd):
+    dataset, _ = checked
+    (picture,) = pictures_named(dataset, dataset.table("train")["path"].head(1).tolist())
+    Pending(dataset.folder).add([picture.decision("keep")])
+    code, _, err = call(capfd, "labels", "measure", "labels-1")
+    assert code == 2
+    assert "These decisions change nothing in faces: its images stay as they are" in err
+    make_zip(tmp_path / "faces.zip", class_folders(train=9, test=2))
+    Pending(dataset.folder).add([picture.decision("drop-train")])
+    code, _, err = call(capfd, "labels", "measure", "labels-1")
+    assert code == 2
+    assert "The sources of faces hold other images than when it was made" in err
