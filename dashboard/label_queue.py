@@ -31,8 +31,14 @@ _KIND, _CLASS = "issue", "labelled"  # keys of the filters, also in the URL
 _SKIPPED: Final = "labels_skipped"
 """In the session: what was skipped, as (date, pixels), oldest first."""
 
+_MADE: Final = "labels_made"
+"""In the session: dates of the decisions made here. Other visitors decide about the same images."""
+
 _AGAIN: Final = "labels_again"
 """In the session: pixels of the picture taken back just now, which is shown again although the filters leave it out."""
+
+_ASKED: Final = "labels_asked"
+"""In the session: pixels of the picture that is shown. Another visitor may decide about it meanwhile."""
 
 _REFUSED: Final = "labels_refused"
 
@@ -90,6 +96,11 @@ class Queue:
         open_ = np.flatnonzero(self.chosen & ~shas.isin(decided.keys() | skipped).to_numpy())
         return int(open_[0]) if open_.size else None
 
+    def asked(self) -> int | None:
+        """Where the image that is shown stands; where it was answered since, the next one."""
+        shown = np.flatnonzero(self.check.issues["pixel_sha"] == st.session_state.get(_ASKED))
+        return int(shown[0]) if shown.size else self.next(self.decided)
+
     def picture(self, at: int) -> Picture:
         image = self.check.issues.iloc[at]
         return Picture(image["source"], image["path"], image["pixel_sha"])
@@ -99,9 +110,9 @@ class Queue:
         return [decode(data) for data in self.dataset.encoded("train", rows)]
 
     def last(self) -> Decision | None:
-        """The newest decision, if it was made about this check: only such a one is taken back here."""
+        """The newest decision, if it was made in this session: only such a one is taken back here."""
         made = caching.pending(self.dataset)
-        return made[-1] if made and made[-1].reason.startswith(self.reason) else None
+        return made[-1] if made and made[-1].date in st.session_state.get(_MADE, ()) else None
 
     @property
     def undoable(self) -> bool:
@@ -128,27 +139,31 @@ def _show(queue: Queue) -> None:
         decided = queue.decided
         _progress(queue, decided)
     at = queue.next(decided)
+    st.session_state[_ASKED] = None if at is None else queue.picture(at).pixel_sha
     if at is None:
         _nothing_left(queue, decided)
     else:
         _question(queue, at)
     _last_decisions(queue)
     pending_panel(queue.dataset)
+    _decided_elsewhere(queue)
 
 
 def _filters() -> None:
     st.segmented_control(
         "Issue", list(_KINDS), default=next(iter(_KINDS)), required=True, key=_KIND, bind="query-params",
-        label_visibility="collapsed", on_change=_forget_again,
+        label_visibility="collapsed", on_change=_forget,
     )  # fmt: skip
     st.selectbox(
         "Labelled", [_ANY, *EMOTIONS], key=_CLASS, bind="query-params", width=140, label_visibility="collapsed",
-        on_change=_forget_again,
+        on_change=_forget,
     )  # fmt: skip
 
 
-def _forget_again() -> None:
+def _forget() -> None:
+    """Which image comes next is looked up anew."""
     st.session_state.pop(_AGAIN, None)
+    st.session_state.pop(_ASKED, None)
 
 
 def _progress(queue: Queue, decided: Mapping[str, str]) -> None:
@@ -219,9 +234,9 @@ def _act(queue: Queue, key: str) -> None:
     with errors_kept(_REFUSED):
         if key == _UNDO:
             _undo(queue)
-        elif (at := queue.next(queue.decided)) is not None:
+        elif (at := queue.asked()) is not None:
             _decide(queue, at, key)
-            _forget_again()
+            _forget()
 
 
 def _decide(queue: Queue, at: int, key: str) -> None:
@@ -233,11 +248,14 @@ def _decide(queue: Queue, at: int, key: str) -> None:
     action = Action.DROP_TRAIN if key == _DROP else Action.RELABEL if label else Action.KEEP
     if label and INDEX[label] == image["label"]:
         action, label = Action.KEEP, ""
-    Pending(queue.dataset.folder).add([picture.decision(action, label, f"{queue.reason} {image['issue']}")])
+    decision = picture.decision(action, label, f"{queue.reason} {image['issue']}")
+    Pending(queue.dataset.folder).add([decision])
+    st.session_state[_MADE] = [*st.session_state.get(_MADE, ()), decision.date]
 
 
 def _undo(queue: Queue) -> None:
     """Takes back what was done last, a decision or a skip, and shows that image again."""
+    st.session_state.pop(_ASKED, None)
     skipped, last = st.session_state.get(_SKIPPED, []), queue.last()
     if skipped and (last is None or skipped[-1][0] > last.date):
         st.session_state[_SKIPPED] = skipped[:-1]
@@ -263,8 +281,9 @@ def _nothing_left(queue: Queue, decided: Mapping[str, str]) -> None:
     elif len(left):
         told = ", ".join(f"{n:,} {issue}" for issue, n in left.items())
         st.markdown(f"**Nothing is left to decide here.** Still open: {told}. Choose another issue or class above.")
-    else:
-        st.markdown("**Every doubtful label is decided.** Create a dataset with the decisions, then train on it.")
+    elif len(issues):
+        next_ = " Create a dataset with the decisions, then train on it." if caching.pending(queue.dataset) else ""
+        st.markdown(f"**Every doubtful label is decided.**{next_}")
     with st.container(horizontal=True):
         _button(queue, _UNDO, "content")
         _listen(queue)
@@ -282,3 +301,13 @@ def _last_decisions(queue: Queue) -> None:
         for decision, face in zip(made, faces, strict=True):
             st.image(drawings.face(face, 48), width=48, alt=f"Decided: {in_words(decision)}")
             st.caption(in_words(decision), width="content")
+
+
+def _decided_elsewhere(queue: Queue) -> None:
+    """Says of the decisions that go into the next dataset how many were not made about this check."""
+    held = {decision.pixel_sha: decision for decision in pending_of(queue.dataset)}
+    elsewhere = sum(not decision.reason.startswith(queue.reason) for decision in held.values())
+    if elsewhere:
+        st.caption(
+            f"{elsewhere:,} of {len(held):,} decided elsewhere: on Data, by command or about another label check."
+        )

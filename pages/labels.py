@@ -35,6 +35,11 @@ def show(dataset: Dataset, check: LabelCheck) -> None:
     # No network was asked about a photograph that it has learnt from: folds are grouped by photograph.
     told = accuracy(check.info, "train, out of fold", "Clean")
     st.caption(f"{check.info.folds} folds of {check.info.preset} agree with the labels: {told}")
+    if not check.learnt:
+        st.warning(
+            "The networks agree with the labels no more often than chance, so this says nothing: give more epochs.",
+            icon=":material/warning:",
+        )
     label_queue(dataset, check)
     before_and_after(dataset, check)
 

@@ -183,9 +183,10 @@ class Pending:
             made = self.read()
             header, _, lines = decisions_csv(decisions).partition("\n")
             text = self.file.read_bytes().decode("utf-8-sig") if made else f"{header}\n"
-            if text.startswith(f"{header}\n") and text.endswith("\n"):
+            # After a quote that was never closed, the new lines would be part of the last decision's reason.
+            if text.startswith(f"{header}\n") and text.endswith("\n") and text.count('"') % 2 == 0:
                 self._write(text + lines)  # writing thousands anew would be felt after each decision
-            else:  # a spreadsheet's way of writing it
+            else:  # a spreadsheet's way of writing it, or a person's
                 self._write(decisions_csv([*made, *decisions]))
 
     def frozen(self) -> Path:

@@ -12,6 +12,7 @@ from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.label_check import ALIKE, ISSUE_COLUMNS, Issue
 from fer_core.evaluation.neighbours import nearest
 from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, probabilities_of
+from fer_core.jobs.progress import Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,12 @@ class Found:
         return {issue: int((self.issues["issue"] == issue).sum()) for issue in Issue}
 
 
-def find_issues(out_of_fold: pd.DataFrame, train: pd.DataFrame, embeddings: NDArray[np.float32]) -> Found:
+def find_issues(
+    out_of_fold: pd.DataFrame,
+    train: pd.DataFrame,
+    embeddings: NDArray[np.float32],
+    progress: Progress = silent,
+) -> Found:
     """Ranks the doubtful labels.
 
     * likely wrong: by confident learning (Northcutt, Jiang and Chuang 2021, Journal of Artificial Intelligence
@@ -72,6 +78,7 @@ def find_issues(out_of_fold: pd.DataFrame, train: pd.DataFrame, embeddings: NDAr
         out_of_fold: Predictions of ``N`` images, ``row`` being that of ``train``.
         train: The table of the split that they are of, with its ``label``.
         embeddings: float32 ``[N, F]``: what one network sees in each image, of length 1.
+        progress: Told of the search for images that are alike, and asked whether to stop.
     """
     import cleanlab
     import pandas as pd
@@ -86,8 +93,9 @@ def find_issues(out_of_fold: pd.DataFrame, train: pd.DataFrame, embeddings: NDAr
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     originals = train.iloc[rows].reset_index(drop=True)
     photographs = pd.factorize(originals["photo_id"])[0].astype(np.int64)
-    alike, cosines = nearest(embeddings, photographs, NEIGHBOURS)
+    alike, cosines = nearest(embeddings, photographs, NEIGHBOURS, progress)
 
+    progress("Ranking labels", 0, 0)
     joint = compute_confident_joint(labels, probabilities)
     # One process: a fork of one that holds a training framework may hang.
     wrong = find_label_issues(labels, probabilities, confident_joint=joint, n_jobs=1)

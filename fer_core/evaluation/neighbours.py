@@ -7,12 +7,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.jobs.progress import Progress, silent
+
 _BLOCK_VALUES: Final = 2**24
 """Similarities that are held at a time: 64 MB, however many pictures there are."""
 
 
 def nearest(
-    embeddings: NDArray[np.float32], photographs: NDArray[np.int64], count: int
+    embeddings: NDArray[np.float32], photographs: NDArray[np.int64], count: int, progress: Progress = silent
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The most alike pictures of each picture, the most alike first, among those of other photographs.
 
@@ -20,6 +22,7 @@ def nearest(
         embeddings: float32 ``[N, F]``, of length 1 each.
         photographs: int64 ``[N]``: which photograph each shows.
         count: How many, at least 1.
+        progress: Told of every block: 60,000 pictures take minutes.
 
     Returns:
         int64 ``[N, count]``: their rows, -1 where there are fewer; float32 ``[N, count]``: their cosines, -1 to 1,
@@ -30,6 +33,7 @@ def nearest(
     cosines = np.full((total, count), np.nan, np.float32)
     held, step = min(count, total), max(1, _BLOCK_VALUES // max(1, total))
     for start in range(0, total, step):
+        progress("Looking for images that are alike", start, total)
         block = slice(start, start + step)
         alike = embeddings[block] @ embeddings.T
         alike[photographs[block, None] == photographs] = -np.inf

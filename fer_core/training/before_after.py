@@ -115,13 +115,20 @@ def measure(
 
     Raises:
         Stopped: The user asked for it; finished epochs are kept.
-        FerError: As ``check_measurable``; the decisions change nothing; or a run failed.
+        FerError: As ``check_measurable``; the decisions change nothing, or the sources did; or a run failed.
     """
     space = Workspace.default()
     before = check_measurable(plan, decisions)
     after = _decided(space, before, decisions, f"{before.name[:40]}-{check.name[:20]}", worker)
     if after.info.fingerprint == before.info.fingerprint:
-        raise FerError(f"These decisions change nothing in {before.name}: they are about images that it does not hold.")
+        raise FerError(
+            f"These decisions change nothing in {before.name}: its images stay as they are, or they are about others."
+        )
+    if after.info.counts.get("read") != before.info.counts.get("read"):
+        raise FerError(
+            f"The sources of {before.name} hold other images than when it was made, so {after.name} differs from it by "
+            "more than decisions. Put them back, or prepare the dataset again and check the labels of that one."
+        )
     sizes = [Pictures.of(dataset).train for dataset in (before, after)]
     pace, sides = Pace(sum(sizes)), []
     for place, (word, dataset) in enumerate((("before", before), ("after", after))):

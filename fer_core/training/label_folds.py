@@ -84,7 +84,6 @@ def check_labels(plan: LabelPlan, dataset: Dataset, worker: Worker) -> LabelChec
         part = _Fold(dataset.folder, dataset.info, of_fold == fold)
         answers[asked] = _answers(plan, part, fold, asked, worker, progress)
     embeddings = _embeddings(fold_folder(folder, 0), dataset, original, worker)
-    worker("Ranking labels", 0, 0)
     worker.say("", seconds_left=None)
     rows = np.flatnonzero(original)
     out_of_fold = predictions_table(
@@ -96,7 +95,7 @@ def check_labels(plan: LabelPlan, dataset: Dataset, worker: Worker) -> LabelChec
         rows=rows,
     )
     out_of_fold["fold"] = of_fold[rows]
-    found = find_issues(out_of_fold, table, embeddings)
+    found = find_issues(out_of_fold, table, embeddings, worker)
     right = int((out_of_fold["predicted"] == out_of_fold["label"]).sum())
     info = LabelCheckInfo(
         created=time.time(),
@@ -124,7 +123,7 @@ def _answers(
     """What a fold's network says of the images left out, float32 ``[n, 7]``; trains it where it is not trained."""
     folder = fold_folder(worker.job.folder, fold)
     file = folder / _ANSWERS
-    with contextlib.suppress(OSError, ValueError):  # not there, or damaged: asked again
+    with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged: asked again
         kept: NDArray[np.float32] = np.load(file)
         if kept.shape == (int(asked.sum()), len(EMOTIONS)):
             return kept
@@ -147,7 +146,8 @@ def _train(plan: LabelPlan, part: _Fold, fold: int, worker: Worker, progress: _P
     # The data differ from fold to fold, so several devices at once would have to be placed anew for each.
     config = backend.settled(plan.config.model_copy(update={"devices": 1}))
     listener = progress.of_fold(fold, Job(folder))
-    resume = (folder / "job.json").is_file()
+    if not (resume := Job(folder).exists()):
+        shutil.rmtree(folder, ignore_errors=True)  # killed, or the disk was full, when it was made
     with work(folder.parent, runs.KIND, folder.name, [], listener=listener, resume=resume) as learner:
         runs.write_config(learner.job, config)
         train(config, part, learner)
@@ -198,7 +198,7 @@ def _embeddings(folder: Path, dataset: Dataset, rows: NDArray[np.bool_], worker:
     with _fold_named(folder, worker.job.name):
         predictor = Predictor.load(folder / MODEL_FILE)
     images = dataset.split("train").images[rows]
-    found = _in_batches(predictor.embed, images, worker, "Looking for images that are alike")
+    found = _in_batches(predictor.embed, images, worker, "Describing images")
     return found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-12)
 
 

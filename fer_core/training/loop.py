@@ -110,8 +110,8 @@ def train(config: RunConfig, dataset: Dataset, worker: Worker) -> None:
         checkpoints.restore(folder, best.phase, best.epoch, model)
         write_results(config, dataset, as_float32(config, model), training, validation, best, worker)
         if not shared:  # what is noted is the speed of one device
-            pictures = Pictures.of(dataset)
-            remember_run(Workspace.default(), worker.job, network_of(config, pictures.shape), pictures)
+            pictures = Pictures(len(training), len(validation), shape)
+            remember_run(Workspace.default(), worker.job, network_of(config, shape), pictures)
         if reached:
             _say_ended_early(reached.finished, config.total_epochs, worker)
     except Stopped:

@@ -20,6 +20,7 @@ from fer_core.evaluation.label_check import (
     Side,
     read_label_check,
     write_before_after,
+    write_label_check,
 )
 from fer_core.jobs.store import Job, JobStatus
 from tests.unit.label_checks import write_finished_check
@@ -90,10 +91,40 @@ def test_what_was_decided_elsewhere_is_not_asked_again_nor_taken_back_here(datas
     assert "**1 of 2**" in text_of(app)
     assert images[1].path in text_of(app)
     assert app.button(key="label-z").disabled
-    Pending(dataset.folder).add([image.decision(Action.KEEP) for image in images[1:]])
+    press(app, "k")
+    assert "1 of 2 decided elsewhere" in text_of(app)
+    Pending(dataset.folder).add([image.decision(Action.KEEP) for image in images[2:]])
     app.run()
-    assert "Every doubtful label is decided." in text_of(app)
+    assert "Every doubtful label is decided. Create a dataset" in text_of(app).replace("**", "")
     assert "Create dataset with 4 decisions" in [button.label for button in app.button]
+
+
+def test_each_of_two_visitors_answers_what_is_shown_and_takes_back_what_is_theirs(dataset, check):
+    one, other = open_page("labels", issue="All"), open_page("labels", issue="All")
+    press(one, "k")
+    press(other, "d")  # still shows the first image: no answer may go to one that nobody has seen
+    press(one, "z")
+    made, shas = Pending(dataset.folder).read(), check.issues["pixel_sha"]
+    assert [(decision.action, decision.pixel_sha) for decision in made] == [
+        (Action.KEEP, shas[0]),
+        (Action.DROP_TRAIN, shas[0]),
+    ]
+    assert one.button(key="label-z").disabled
+    press(other, "z")
+    one.run()
+    press(one, "z")
+    assert Pending(dataset.folder).read() == []
+
+
+def test_a_check_that_tells_nothing_says_so(workspace, dataset, check):
+    assert "no more often than chance" not in text_of(open_page("labels"))
+    info = check.info.model_copy(update={"accuracy": 0.2, "ci95": (0.16, 0.24)})
+    write_label_check(check.folder, info, check.issues, check.out_of_fold)
+    assert "no more often than chance" in text_of(open_page("labels"))
+    write_finished_check(workspace, dataset, "labels-2", issues=())
+    app = open_page("labels", check="labels-2")
+    assert "None of 448 train labels is in doubt." in text_of(app)
+    assert "Every doubtful label is decided" not in text_of(app)
 
 
 def test_keys_that_came_in_together_go_to_one_image_after_the_other():

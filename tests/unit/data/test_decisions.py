@@ -179,6 +179,15 @@ def test_a_decision_is_added_to_what_a_spreadsheet_has_written(tmp_path):
     ]
 
 
+def test_a_quote_that_was_never_closed_swallows_no_later_decision(tmp_path):
+    pending, picture = Pending(tmp_path), Picture("fer2013", "train/sad/1.png", "0" * 64)
+    pending.add([picture.decision(Action.DROP)])
+    with pending.file.open("a") as file:
+        file.write(f'{now()},keep,,a,b,{"1" * 64},"seen\n')
+    pending.add([picture.decision(Action.KEEP)])
+    assert [(one.action, one.reason) for one in pending.read()] == [("drop", ""), ("keep", "seen"), ("keep", "")]
+
+
 def test_writers_at_the_same_time_lose_nothing(source, place):
     dataset = prepare([source], place / "base")
     pictures = first(dataset, "train", 8)

@@ -81,7 +81,9 @@ def test_neighbours_are_of_other_photographs_and_do_not_depend_on_the_blocks(mon
         assert rows[row].tolist() == others
         np.testing.assert_allclose(cosines[row], alike[row, others], atol=1e-6)
     monkeypatch.setattr(neighbours, "_BLOCK_VALUES", 100)
-    assert (nearest(vectors, photographs, 5)[0] == rows).all()
+    told = []
+    assert (nearest(vectors, photographs, 5, lambda *step: told.append(step[1:]))[0] == rows).all()
+    assert told == [(done, 40) for done in range(0, 40, 2)]  # so that it stops soon
     few, none = nearest(vectors[:3], np.array([0, 0, 1]), 5)
     assert few.tolist() == [[2, -1, -1, -1, -1], [2, -1, -1, -1, -1], [few[2][0], few[2][1], -1, -1, -1]]
     assert np.isnan(none[0, 1:]).all()

@@ -83,6 +83,7 @@ def test_no_network_is_asked_about_a_photograph_that_it_learnt_from(workspace, q
     job = Job(workspace.jobs / "labels-1")
     assert job.state() is JobState.STOPPED
     assert list_label_checks(workspace, dataset) == []
+    (label_plan.fold_folder(job.folder, 1) / "job.json").unlink()  # as if killed when it was made
     code, out, _ = call(capfd, "labels", "check", "--resume", "labels-1", "--json")
     document = json.loads(out)
     assert (code, document["n"], document["folds"]) == (0, 42, 3)
@@ -126,7 +127,10 @@ def test_the_pace_counts_from_the_moment_at_which_work_advances(monkeypatch):
 @pytest.mark.slow  # two label checks with a network that learns
 def test_a_stopped_check_ends_as_one_that_was_not(workspace, capfd, monkeypatch):
     make_dataset(workspace.datasets / "tiny", {"train": 63, "validation": 21, "test": 7})
+    learnt = []
+    monkeypatch.setattr("fer_core.training.loop.remember_run", lambda *found: learnt.append(found[-1].train))
     assert call(capfd, "labels", "check", "tiny", *SETTINGS, "--name=whole")[0] == 0
+    assert learnt == [42] * 3  # or the speeds that are noted would be those of a whole dataset
     report = Worker.__call__
 
     def speak(self, phase, done, total):
@@ -276,3 +280,17 @@ def test_what_is_missing_for_before_and_after_is_made(workspace, checked, capfd,
     assert len(workspace.list_datasets()) == 2
     assert sorted(folder.name for folder in workspace.runs.iterdir()) == ["labels-1-after-1", "labels-1-before-1"]
     assert len(trained) == 3
+
+
+def test_more_than_decisions_is_not_measured(checked, tmp_path, capfd):
+    dataset, _ = checked
+    (picture,) = pictures_named(dataset, dataset.table("train")["path"].head(1).tolist())
+    Pending(dataset.folder).add([picture.decision("keep")])
+    code, _, err = call(capfd, "labels", "measure", "labels-1")
+    assert code == 2
+    assert "These decisions change nothing in faces: its images stay as they are" in err
+    make_zip(tmp_path / "faces.zip", class_folders(train=9, test=2))
+    Pending(dataset.folder).add([picture.decision("drop-train")])
+    code, _, err = call(capfd, "labels", "measure", "labels-1")
+    assert code == 2
+    assert "The sources of faces hold other images than when it was made" in err
