@@ -27,6 +27,7 @@ PAGES = {
     "overview": "",
     "data": "data",
     "balance": "balance",
+    "labels": "labels",
     "train": "train",
     "runs": "runs?compare=demo-1&compare=larger-batches",
     "evaluate": "evaluate?true=happy&read=happy",
@@ -43,7 +44,8 @@ def main() -> None:
         second = (
             "train demo --preset compact --name larger-batches --set phases.0.epochs=10 --set phases.0.batch_size=32"
         )
-        for command in ("tour", second):
+        check = "labels check demo --folds 3 --set phases.0.epochs=20"
+        for command in ("tour", second, check):
             subprocess.run([sys.executable, "-m", "fer_core", *command.split()], cwd=ROOT, env=environment, check=True)
         with contextlib.closing(socket.socket()) as probe:
             probe.bind(("127.0.0.1", 0))
