@@ -8,7 +8,8 @@ from dashboard.components import accuracy, all_jobs, errors_shown, page_link, pl
 from dashboard.run_table import NOISE, points
 from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Pending
-from fer_core.evaluation.label_check import MEASURE_KIND, BeforeAfter, LabelCheck
+from fer_core.evaluation.compare import p_words
+from fer_core.evaluation.label_check import MEASURE_KIND, ONE_TRAINING, BeforeAfter, LabelCheck
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job
@@ -64,9 +65,12 @@ def _result(found: BeforeAfter) -> None:
     noise = f", {NOISE}" if found.within_noise else ""
     st.markdown(
         f"**{points(found)} points{noise}** after {_decisions(found)} · validation · n {found.n:,} · "
-        f"p {found.p_value:.2g} · only the run after reads {found.only_after:,} rightly, only the one before "
+        f"{p_words(found.p_value)} · only the run after reads {found.only_after:,} rightly, only the one before "
         f"{found.only_before:,}"
     )
+    st.caption(ONE_TRAINING)
+    if found.warning:
+        st.warning(found.warning, icon=":material/warning:")
     for word, side in (("Before", found.before), ("After", found.after)):
         with st.container(horizontal=True, vertical_alignment="center"):
             score = accuracy(Score(side.accuracy, side.ci95, found.n), "validation", "Clean")

@@ -16,9 +16,11 @@ from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Pending, read_decisions
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, Stopped
+from fer_core.evaluation.compare import p_words
 from fer_core.evaluation.label_check import (
     KIND,
     MEASURE_KIND,
+    NOT_LEARNT,
     BeforeAfter,
     LabelCheck,
     find_label_check,
@@ -170,6 +172,8 @@ def measure_command(
         made = read_decisions(file) if file else []
         words += ["--decisions", str(file)]
     check_measurable(plan, made)
+    if not found.learnt:
+        note(NOT_LEARNT)
     job_name = space.new_name(space.jobs, f"{name[:50]}-measure")
     if detach:
         start_detached(space, MEASURE_KIND, job_name, words, as_json)
@@ -184,7 +188,9 @@ def measure_command(
     if as_json:
         print_json(result.model_dump(mode="json"))
     else:
-        typer.echo(_difference(result))
+        typer.echo(f"{_difference(result)}\n{result.note}")
+    if result.warning:
+        note(result.warning)
 
 
 def _difference(found: BeforeAfter) -> str:
@@ -194,7 +200,7 @@ def _difference(found: BeforeAfter) -> str:
     noise = ", within noise" if found.within_noise else ""
     return (
         f"Validation {100 * found.before.accuracy:.1f} % before, {100 * found.after.accuracy:.1f} % after: "
-        f"{100 * found.difference:+.1f} points ({low:+.1f} to {high:+.1f}, p {found.p_value:.3f}{noise}) "
+        f"{100 * found.difference:+.1f} points ({low:+.1f} to {high:+.1f}, {p_words(found.p_value)}{noise}) "
         f"· n {found.n:,} · {changes}, {who}"
     )
 
@@ -255,9 +261,9 @@ def _report(found: LabelCheck, as_json: bool) -> None:
 def _say(found: LabelCheck) -> None:
     typer.echo(f"{found.name} on {found.info.dataset}: {_finding(found)}")
     noise = ", ".join(f"{emotion} {share:.0%}" for emotion, share in found.info.noise.items())
-    typer.echo(f"Estimated share of wrong labels: {noise}.")
+    typer.echo(f"Estimated share of wrong labels: {noise}. {found.info.noise_caveat}")
     if not found.learnt:
-        note("The networks agree with the labels no more often than chance, so this says nothing: give more epochs.")
+        note(NOT_LEARNT)
 
 
 def _started(job: Job, as_json: bool) -> None:

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Action, Decision, Picture
@@ -247,6 +249,7 @@ def _compared(
         before=sides["before"],
         after=sides["after"],
         n=n,
+        chance=float(np.bincount(answers.labels).max() / n),
         difference=found.difference,
         ci95=found.ci95,
         p_value=found.p_value,

@@ -47,6 +47,7 @@ def test_decisions_leave_the_queue_and_are_taken_back_one_by_one(dataset, check)
     app, queue = open_page("labels"), check.issues
     first, second = (EMOTIONS[label] for label in queue["label"].iloc[:2])
     assert "2 probably wrong, 1 ambiguous and 1 of no face" in text_of(app)
+    assert "happy 5%. These shares count the networks' own errors, too: they agree with 99 %" in text_of(app)
     assert "**0 of 2** · 0 relabelled" in text_of(app)
     assert queue["path"].iloc[0] in text_of(app)
     other = (queue["label"].iloc[0] + 3) % 7
@@ -220,7 +221,11 @@ def test_before_and_after_is_started_with_the_decisions_and_told_honestly(worksp
     )  # fmt: skip
     write_before_after(check.folder, found)
     text = text_of(app.run())
-    assert "+1.0 ± 2.0 points, within noise** after 1 decision (1 drop-train) · validation · n 1,340 · p 0.4" in text
+    assert "+1.0 ± 2.0 points, within noise** after 1 decision (1 drop-train) · validation · n 1,340 · p = 0.4 " in text
+    assert "the luck of training is not in this interval" in text
+    assert "near chance" not in text
     assert "Before: 60.0 % ± 2.0 · validation · n 1,340 · Clean" in text
+    write_before_after(check.folder, found.model_copy(update={"chance": 0.585}))
+    assert "the network is near chance (58.5 %" in text_of(app.run())
     (check.folder / BEFORE_AFTER_FILE).write_text("{")
     assert "before_after.json: damaged" in text_of(app.run())
