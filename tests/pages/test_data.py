@@ -170,6 +170,9 @@ def test_a_link_opens_one_picture(dataset):
     path = dataset.table("test")["path"].iloc[3]
     app = open_page("data", view="Images", image="test:3")
     assert path in text_of(app)
+    offered = {button.key for button in app.button}
+    assert "drawer-drop-train" not in offered  # it would change nothing
+    assert {"drawer-keep", "drawer-drop", "drawer-drop-evaluation"} <= offered
     assert open_page("data", view="Images", image="test:999999").title  # one that is gone opens the page
 
 

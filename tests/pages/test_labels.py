@@ -23,6 +23,7 @@ from fer_core.evaluation.label_check import (
     write_label_check,
 )
 from fer_core.jobs.store import Job, JobStatus
+from fer_core.training.label_plan import plan_check, write_plan
 from tests.unit.label_checks import write_finished_check
 
 from .opened import open_page, text_of
@@ -189,6 +190,10 @@ def test_a_check_is_started_with_the_settings_shown_and_resumed(workspace, datas
     assert "Stopped; finished epochs are kept." in text_of(app)
     button(app, "Resume").click().run()
     assert started[1] == (job, words)
+    button(app, "Delete it").click().run()
+    assert not app.exception
+    assert not job.folder.exists()
+    assert not button(app, "Start label check").disabled
 
 
 def test_an_older_check_stays_in_use_while_a_new_one_is_at_work(workspace, dataset, check):
@@ -205,10 +210,11 @@ def test_an_older_check_stays_in_use_while_a_new_one_is_at_work(workspace, datas
 def test_before_and_after_is_started_with_the_decisions_and_told_honestly(workspace, dataset, check, monkeypatch):
     started = []
     monkeypatch.setattr("dashboard.label_gain.check_measurable", lambda plan, decisions: None)
-    monkeypatch.setattr("dashboard.label_gain.read_plan", lambda job: None)
+    write_plan(Job(check.folder), plan_check(dataset, "compact"))
     monkeypatch.setattr("dashboard.label_gain.supervisor.launch", lambda *words: started.append(words[1:]))
     app = open_page("labels")
     press(app, "d")
+    assert "Both on this machine: not known yet." in text_of(app)
     button(app, "Measure before and after").click().run()
     frozen = str(Pending(dataset.folder).frozen())
     words = ["labels", "measure", "labels-1", "--decisions", frozen]
