@@ -241,6 +241,7 @@ def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, draw
     assert picture.path in text_of(app)
     app = open_page("data", dataset=dataset.name)
     assert "2 decided, applied in second" in text_of(app)  # not to this one, which stays as it is
+    assert {button.label for button in app.button} >= {"Create again"}
     assert "second was made with them" in [link.label for link in app.get("page_link")]
 
 

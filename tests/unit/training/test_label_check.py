@@ -291,7 +291,9 @@ def test_what_is_missing_for_before_and_after_is_made(workspace, checked, capfd,
     assert [(config.seed, config.total_epochs, config.allow_leaks) for config in trained] == [(42, 2, False)] * 2
     assert len(after.table("train")) == len(dataset.table("train")) - 3
     assert after.table("validation")["path"].equals(dataset.table("validation")["path"])
-    call(capfd, "labels", "measure", "labels-1")  # again: neither a dataset nor a run is made anew
+    _, out, _ = call(capfd, "labels", "measure", "labels-1")  # again: neither a dataset nor a run is made anew
+    assert "p = 1, within noise" in out
+    assert "the luck of training is not in this interval" in out
     assert len(workspace.list_datasets()) == 2
     assert sorted(folder.name for folder in workspace.runs.iterdir()) == ["labels-1-after-1", "labels-1-before-1"]
     assert len(trained) == 3
