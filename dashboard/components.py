@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 PAGES: Final = Path(__file__).parents[1] / "pages"
 REFRESH_SECONDS: Final = 2.0
 
-_KEEPS_NOTHING: Final = frozenset({"prepare", "balance", "fetch", "evaluate", "tour"})
-"""Kinds of jobs that leave nothing behind when they end early: their cards can be dismissed."""
+_KEEPS_NOTHING: Final = frozenset({"prepare", "balance", "fetch", "evaluate", "tour", "before-after"})
+"""Kinds of jobs whose folders hold nothing of worth when they end early: their cards can be dismissed."""
 
 _GO_ON: Final = frozenset({KIND, "labels", "before-after"})
 """Kinds of jobs that can be resumed where they ended early."""
@@ -327,12 +327,26 @@ def job_card(job: Job) -> None:
 
 
 def resumable_card(job: Job, resume: Callable[[], object]) -> None:
-    """The card of a job that goes on where it ended, with the button for that."""
+    """The card of a job that goes on where it ended, with the button for that, and one that deletes what it keeps."""
     job_card(job)
-    if job.state().resumable and st.button("Resume", icon=":material/play_arrow:", key=f"resume-{job.name}"):
-        with errors_shown():
-            resume()
-            st.rerun()
+    if not job.state().resumable:
+        return
+    with st.container(horizontal=True):
+        if st.button("Resume", icon=":material/play_arrow:", key=f"resume-{job.name}"):
+            with errors_shown():
+                resume()
+                st.rerun()
+        if job.kind not in _KEEPS_NOTHING:
+            _delete_kept(job)
+
+
+def _delete_kept(job: Job) -> None:
+    with st.popover("Delete", icon=":material/delete:", key=f"delete-of-{job.name}"):
+        st.markdown(f"**{plain(job.name)}** goes with all that it has learnt so far. It cannot be undone.")
+        if st.button("Delete it", icon=":material/delete:", key=f"delete-{job.name}"):
+            with errors_shown():
+                supervisor.delete(job)
+                st.rerun()
 
 
 def _dismiss(job: Job) -> None:

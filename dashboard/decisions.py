@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import streamlit as st
@@ -45,7 +45,14 @@ def in_words(decision: Decision) -> str:
     return f"relabel as {decision.label}" if decision.action is Action.RELABEL else _WORDS[decision.action].lower()
 
 
-def decide_about(dataset: Dataset, pictures: Sequence[Picture], key: str, because: str = "") -> None:
+def decide_about(
+    dataset: Dataset,
+    pictures: Sequence[Picture],
+    key: str,
+    because: str = "",
+    *,
+    without: Collection[Action] = (),
+) -> None:
     """Buttons that decide about pictures, all in the same way; nothing changes before the next dataset is made.
 
     Args:
@@ -53,6 +60,7 @@ def decide_about(dataset: Dataset, pictures: Sequence[Picture], key: str, becaus
         pictures: One or more.
         key: Unique on the page.
         because: The reason that is recorded where the visitor gives none.
+        without: Actions that would change nothing about them, which are not offered.
     """
     show_kept_error(_REFUSED)
     shas = {picture.pixel_sha for picture in pictures}
@@ -63,7 +71,7 @@ def decide_about(dataset: Dataset, pictures: Sequence[Picture], key: str, becaus
         st.badge(f"Decided: {words}", icon=":material/gavel:", color="blue")
     # Merging settles no dispute about the label: what stays would leave train all the same.
     merges = len(pictures) > 1 and not because.endswith(Reason.CONFLICT)
-    actions = [action for action in _WORDS if action is not Action.MERGE or merges]
+    actions = [action for action in _WORDS if action not in without and (action is not Action.MERGE or merges)]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for action in actions:
             st.button(
@@ -109,8 +117,8 @@ def pending_panel(dataset: Dataset) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name = dataset_name(f"{dataset.name[:48]}-decided", "decided_name")
             start = st.button(
-                f"Create dataset with {len(held):,} decision{'s' * (len(held) != 1)}",
-                type="primary",
+                "Create again" if holder else f"Create dataset with {len(held):,} decision{'s' * (len(held) != 1)}",
+                type="secondary" if holder else "primary",
                 icon=":material/play_arrow:",
                 key="decided_start",
             )

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
+
 import streamlit as st
 
 from dashboard.components import accuracy, all_jobs, errors_shown, page_link, plain, resumable_card
+from dashboard.preset_cards import estimate_words
 from dashboard.run_table import NOISE, points
 from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Pending
-from fer_core.evaluation.label_check import MEASURE_KIND, BeforeAfter, LabelCheck
+from fer_core.errors import FerError
+from fer_core.evaluation.compare import p_words
+from fer_core.evaluation.label_check import MEASURE_KIND, ONE_TRAINING, BeforeAfter, LabelCheck
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job
 from fer_core.training.before_after import check_measurable
+from fer_core.training.estimate import estimate
 from fer_core.training.facts import Score
 from fer_core.training.label_plan import read_plan
+from fer_core.training.speeds import Pictures, read_speeds
 from fer_core.workspace import Workspace
 
 
@@ -36,7 +44,7 @@ def before_and_after(dataset: Dataset, check: LabelCheck) -> None:
         resumable_card(job, lambda: supervisor.start(job, job.spec().arguments))
     st.caption(
         f"Trains {plain(check.info.preset)} twice, with the labels as they were and with your decisions, and compares "
-        "both on the same validation images. Runs that are there already are not trained again."
+        f"both on the same validation images. Runs that are there already are not trained again.{_time(dataset, check)}"
     )
     if st.button(
         "Measure again" if found else "Measure before and after",
@@ -45,6 +53,17 @@ def before_and_after(dataset: Dataset, check: LabelCheck) -> None:
     ):
         with errors_shown():
             _start(dataset, check)
+
+
+def _time(dataset: Dataset, check: LabelCheck) -> str:
+    """How long both trainings take here, as a sentence; none where the settings are gone, which starting them says."""
+    with contextlib.suppress(FerError):
+        config, speeds = read_plan(Job(check.folder)).config, read_speeds(Workspace.default())
+        found = estimate(config, Pictures.of(dataset), speeds)
+        # The dataset with decisions holds nearly as many images.
+        told = estimate_words(replace(found, seconds=2 * found.seconds)) if found else "not known yet"
+        return f" Both on this machine: {told}."
+    return ""
 
 
 def _job_of(check: LabelCheck) -> Job | None:
@@ -64,9 +83,12 @@ def _result(found: BeforeAfter) -> None:
     noise = f", {NOISE}" if found.within_noise else ""
     st.markdown(
         f"**{points(found)} points{noise}** after {_decisions(found)} · validation · n {found.n:,} · "
-        f"p {found.p_value:.2g} · only the run after reads {found.only_after:,} rightly, only the one before "
+        f"{p_words(found.p_value)} · only the run after reads {found.only_after:,} rightly, only the one before "
         f"{found.only_before:,}"
     )
+    st.caption(ONE_TRAINING)
+    if found.warning:
+        st.warning(found.warning, icon=":material/warning:")
     for word, side in (("Before", found.before), ("After", found.after)):
         with st.container(horizontal=True, vertical_alignment="center"):
             score = accuracy(Score(side.accuracy, side.ci95, found.n), "validation", "Clean")

@@ -188,11 +188,11 @@ def _question(queue: Queue, at: int) -> None:
             f"Labelled **{label}**, read as **{suggested}** "
             f":gray[{100 * probabilities[suggested]:.1f} % · {image['issue']}]"
         )
+        _buttons(queue)  # before the bars: on a phone they are below the face at once
         bars, relatives = st.columns([5, 3], gap="medium")
         bars.image(drawings.seven_bars(probabilities, theme()), width="stretch", alt=drawings.told(probabilities))
         with relatives.container(gap="xsmall"):
             _alike(queue, alike, others, label)
-        _buttons(queue)
 
 
 def _alike(queue: Queue, rows: list[int], faces: list[NDArray[np.uint8]], label: str) -> None:

@@ -23,7 +23,7 @@ from dashboard.label_gain import before_and_after
 from dashboard.label_queue import label_queue
 from dashboard.sentences import issues_finding
 from fer_core.data.dataset import Dataset
-from fer_core.evaluation.label_check import KIND, LabelCheck, list_label_checks
+from fer_core.evaluation.label_check import KIND, NOT_LEARNT, LabelCheck, list_label_checks
 from fer_core.jobs.state import JobState
 from fer_core.training.label_plan import resume_check
 from fer_core.workspace import Workspace
@@ -36,10 +36,9 @@ def show(dataset: Dataset, check: LabelCheck) -> None:
     told = accuracy(check.info, "train, out of fold", "Clean")
     st.caption(f"{check.info.folds} folds of {check.info.preset} agree with the labels: {told}")
     if not check.learnt:
-        st.warning(
-            "The networks agree with the labels no more often than chance, so this says nothing: give more epochs.",
-            icon=":material/warning:",
-        )
+        st.warning(NOT_LEARNT, icon=":material/warning:")
+    noise = " · ".join(f"{emotion} {share:.0%}" for emotion, share in check.info.noise.items())
+    st.caption(f"Estimated share of wrong labels: {noise}. {check.info.noise_caveat}")
     label_queue(dataset, check)
     before_and_after(dataset, check)
 

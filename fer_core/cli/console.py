@@ -18,6 +18,7 @@ from fer_core.workspace import Workspace
 
 if TYPE_CHECKING:
     from fer_core.data.dataset import Dataset
+    from fer_core.jobs.store import Job
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="Start it in the background and return at once.")]
@@ -70,23 +71,30 @@ def start_detached(space: Workspace, kind: str, name: str, arguments: list[str],
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A bar on the terminal; one line per phase where stderr is a file."""
+def progress_bar(job: Job | None = None) -> Iterator[Progress]:
+    """A bar on the terminal; one line per phase where stderr is a file.
+
+    Args:
+        job: Whose message, as the fold and its epoch, stands beside the phase on the terminal.
+    """
     if not sys.stderr.isatty():
         yield _phase_lines()
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+    # The time left is reckoned from the last ten minutes: an epoch can be longer than the usual 30 seconds.
+    with RichProgress(*columns, console=Console(stderr=True), speed_estimate_period=600) as bar:
         tasks: dict[str, Any] = {}
 
         def update(phase: str, done: int, total: int) -> None:
             if phase not in tasks:
                 tasks[phase] = bar.add_task(phase, total=total or None)
-            bar.update(tasks[phase], completed=done, total=total or None)
+            words = " · ".join(filter(None, (phase, job.status().message if job else "")))
+            bar.update(tasks[phase], description=escape(words), completed=done, total=total or None)
 
         yield update
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,14 +17,17 @@ from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Pending, read_decisions
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, Stopped
+from fer_core.evaluation.compare import p_words
 from fer_core.evaluation.label_check import (
     KIND,
     MEASURE_KIND,
+    NOT_LEARNT,
     BeforeAfter,
     LabelCheck,
     find_label_check,
     read_label_check,
 )
+from fer_core.jobs import supervisor
 from fer_core.jobs.store import Job
 from fer_core.jobs.worker import Worker, work
 from fer_core.training import backend
@@ -42,6 +46,7 @@ from fer_core.training.label_plan import (
     start_check,
     write_plan,
 )
+from fer_core.training.run_folder import disk_use
 from fer_core.training.speeds import Pictures, read_speeds
 from fer_core.workspace import Workspace, check_name, expand
 
@@ -99,7 +104,8 @@ def check(
         note(f"Time on this machine: {told}.")
         _started(job, as_json)
         return
-    with progress_bar() as bar, work(space.jobs, KIND, name, arguments(plan, where, name), listener=bar) as worker:
+    words, job = arguments(plan, where, name), Job(space.jobs / name)
+    with progress_bar(job) as bar, work(space.jobs, KIND, name, words, listener=bar) as worker:
         write_plan(worker.job, plan)
         found = _check(plan, data, worker)
     _report(found, as_json)
@@ -126,6 +132,29 @@ def show(
         typer.echo(f"{said} {row['source']}:{row['path']}")
 
 
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A label check, finished or not.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Deletes a label check with its queue and trained folds. Datasets, decisions and runs stay.
+
+    This cannot be undone.
+    """
+    job = find_label_check(Workspace.default(), name)
+    size = disk_use(job.folder).total
+    if not yes:
+        if not sys.stdin.isatty():
+            raise FerError("Deleting a check asks first, and nobody can answer here. Add --yes to delete it unasked.")
+        typer.confirm(f"Delete {name}, {size / 2**20:,.1f} MB, for good?", abort=True, err=True)
+    supervisor.delete(job)
+    if as_json:
+        print_json({"name": name, "freed_bytes": size})
+    else:
+        note(f"Deleted {name}: {size / 2**20:,.1f} MB freed.")
+
+
 @app.command("measure")
 def measure_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A finished label check.")],
@@ -139,7 +168,7 @@ def measure_command(
         Automatic | None,
         typer.Option(
             help="Nobody decides: labels that are likely wrong leave train (drop), or become what the networks say "
-            "(relabel). The result says so."
+            "(relabel), but for those decided when the dataset was made. The result says so."
         ),
     ] = None,
     top: Annotated[
@@ -162,7 +191,7 @@ def measure_command(
         raise FerError("--top goes with --automatic.")
     words = ["labels", "measure", name]
     if automatic:
-        made = automatic_decisions(found, automatic, top)
+        made = automatic_decisions(found, plan.dataset, automatic, top)
         words += ["--automatic", automatic, *(["--top", str(top)] if top else [])]
     else:
         pending = Pending(plan.dataset.folder)
@@ -170,11 +199,16 @@ def measure_command(
         made = read_decisions(file) if file else []
         words += ["--decisions", str(file)]
     check_measurable(plan, made)
+    if not found.learnt:
+        note(NOT_LEARNT)
     job_name = space.new_name(space.jobs, f"{name[:50]}-measure")
     if detach:
         start_detached(space, MEASURE_KIND, job_name, words, as_json)
         return
-    with progress_bar() as bar, work(space.jobs, MEASURE_KIND, job_name, words, listener=bar) as worker:
+    with (
+        progress_bar(Job(space.jobs / job_name)) as bar,
+        work(space.jobs, MEASURE_KIND, job_name, words, listener=bar) as worker,
+    ):
         try:
             result = measure(found, plan, made, worker, automatic=automatic is not None)
         except Stopped:
@@ -184,7 +218,9 @@ def measure_command(
     if as_json:
         print_json(result.model_dump(mode="json"))
     else:
-        typer.echo(_difference(result))
+        typer.echo(f"{_difference(result)}\n{result.note}")
+    if result.warning:
+        note(result.warning)
 
 
 def _difference(found: BeforeAfter) -> str:
@@ -194,7 +230,7 @@ def _difference(found: BeforeAfter) -> str:
     noise = ", within noise" if found.within_noise else ""
     return (
         f"Validation {100 * found.before.accuracy:.1f} % before, {100 * found.after.accuracy:.1f} % after: "
-        f"{100 * found.difference:+.1f} points ({low:+.1f} to {high:+.1f}, p {found.p_value:.3f}{noise}) "
+        f"{100 * found.difference:+.1f} points ({low:+.1f} to {high:+.1f}, {p_words(found.p_value)}{noise}) "
         f"· n {found.n:,} · {changes}, {who}"
     )
 
@@ -207,7 +243,7 @@ def _resume(job: Job, *, detach: bool, as_json: bool) -> None:
         _started(job, as_json)
         return
     parent, words = job.folder.parent, job.spec().arguments
-    with progress_bar() as bar, work(parent, KIND, job.name, words, listener=bar, resume=True) as worker:
+    with progress_bar(job) as bar, work(parent, KIND, job.name, words, listener=bar, resume=True) as worker:
         found = _check(plan, data, worker)
     _report(found, as_json)
 
@@ -255,9 +291,9 @@ def _report(found: LabelCheck, as_json: bool) -> None:
 def _say(found: LabelCheck) -> None:
     typer.echo(f"{found.name} on {found.info.dataset}: {_finding(found)}")
     noise = ", ".join(f"{emotion} {share:.0%}" for emotion, share in found.info.noise.items())
-    typer.echo(f"Estimated share of wrong labels: {noise}.")
+    typer.echo(f"Estimated share of wrong labels: {noise}. {found.info.noise_caveat}")
     if not found.learnt:
-        note("The networks agree with the labels no more often than chance, so this says nothing: give more epochs.")
+        note(NOT_LEARNT)
 
 
 def _started(job: Job, as_json: bool) -> None:

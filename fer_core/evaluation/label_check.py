@@ -43,6 +43,16 @@ BEFORE_AFTER_FILE: Final = "before_after.json"
 ALIKE: Final = 3
 """How many images that look alike are named for each doubtful one, at most."""
 
+NOT_LEARNT: Final = (
+    "The networks agree with the labels no more often than chance, so this says nothing: give more epochs."
+)
+
+ONE_TRAINING: Final = (
+    "One training each: the luck of training is not in this interval. Train on both datasets with several seeds "
+    "(`train DATASET --seeds 1,2,3`) to see how large it is."
+)
+"""What is to be known about the numbers of a ``BeforeAfter``."""
+
 
 class Issue(StrEnum):
     """Why a label is doubtful."""
@@ -102,6 +112,14 @@ class LabelCheckInfo(BaseModel):
     noise: dict[str, float]
     cleanlab: str
 
+    @property
+    def noise_caveat(self) -> str:
+        """What the estimated shares of wrong labels are worth, in one sentence."""
+        return (
+            f"These shares count the networks' own errors, too: they agree with {100 * self.accuracy:.0f} % of "
+            "the labels, so take them for an upper bound rather than a count while the networks are weak."
+        )
+
 
 class Side(BaseModel):
     """A run before or after, and its accuracy on the validation images that both share."""
@@ -121,11 +139,13 @@ class BeforeAfter(BaseModel):
         automatic: Whether no person decided, but the most suspicious labels were changed as the networks say.
         decisions: How many pictures something was decided about, by action.
         n: Validation images that both runs were asked about.
+        chance: How many of them are of the most frequent class, 0 to 1; None in files from before it was noted.
         difference: Accuracy after minus accuracy before, -1 to 1.
         ci95: Its paired 95% interval.
         p_value: Of McNemar's exact test.
         only_before: Images that only the run before reads right.
         only_after: Images that only the run after reads right.
+        note: What the interval leaves out.
     """
 
     schema_version: StrictInt = SCHEMA_VERSION
@@ -135,11 +155,23 @@ class BeforeAfter(BaseModel):
     before: Side
     after: Side
     n: int = Field(ge=1)
+    chance: float | None = None
     difference: float
     ci95: tuple[float, float]
     p_value: float
     only_before: int
     only_after: int
+    note: str = ONE_TRAINING
+
+    @property
+    def warning(self) -> str:
+        """Says so where one of the runs is hardly better than always naming the most frequent class; else empty."""
+        if self.chance is None or min(self.before.ci95[0], self.after.ci95[0]) > self.chance:
+            return ""
+        return (
+            f"Before or after, the network is near chance ({100 * self.chance:.1f} % are of the most frequent class), "
+            "so this difference says nothing about the labels. Check them with more epochs, and measure that."
+        )
 
     @property
     def within_noise(self) -> bool:

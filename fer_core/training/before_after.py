@@ -6,6 +6,7 @@ Loads no training framework: the two runs are ordinary ones, in processes of the
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,13 +14,22 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from fer_core.data.config import PrepareConfig
 from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Action, Decision, Picture
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError, DatasetError, FerError, JobError, LeakError, Stopped
 from fer_core.evaluation.compare import pair
-from fer_core.evaluation.label_check import BeforeAfter, Issue, LabelCheck, Side, write_before_after
+from fer_core.evaluation.label_check import (
+    NOT_LEARNT,
+    BeforeAfter,
+    Issue,
+    LabelCheck,
+    Side,
+    write_before_after,
+)
 from fer_core.evaluation.metrics import wilson_interval
 from fer_core.evaluation.predictions import predictions_file, read_predictions
 from fer_core.jobs import supervisor
@@ -51,21 +61,28 @@ class Automatic(StrEnum):
     """They become what the networks say."""
 
 
-def automatic_decisions(check: LabelCheck, how: Automatic, top: int | None = None) -> list[Decision]:
+def automatic_decisions(check: LabelCheck, dataset: Dataset, how: Automatic, top: int | None = None) -> list[Decision]:
     """Decisions about likely wrong labels that no person has looked at; their reason says so.
+
+    What was decided when the dataset was made holds: it is left alone.
 
     Args:
         check: Finished.
+        dataset: That was checked.
         how: What is done.
         top: With how many of them, the most suspicious; None for all.
 
     Raises:
-        FerError: There are none.
+        FerError: There are none, or the networks have learnt nothing.
     """
+    if not check.learnt:
+        raise FerError(f"{check.name}: {NOT_LEARNT} Nothing is changed automatically by it.")
     queue = check.issues
-    likely = queue[(queue["issue"] == Issue.LIKELY_WRONG) & (queue["suggested"] != queue["label"])].iloc[:top]
+    decided = [decision["pixel_sha"] for decision in dataset.info.config.get("decisions") or []]
+    likely = queue[(queue["issue"] == Issue.LIKELY_WRONG) & (queue["suggested"] != queue["label"])]
+    likely = likely[~likely["pixel_sha"].isin(decided)].iloc[:top]
     if not len(likely):
-        raise FerError(f"{check.name} found no label that is likely wrong, so there is nothing to decide.")
+        raise FerError(f"{check.name} found no label that is likely wrong and undecided, so there is nothing to do.")
     # The date of the check: decisions that are made again are the same, and so is the dataset that they make.
     date = datetime.fromtimestamp(check.info.created, UTC).isoformat(timespec="microseconds")
     action = Action.DROP_TRAIN if how is Automatic.DROP else Action.RELABEL
@@ -119,32 +136,44 @@ def measure(
     """
     space = Workspace.default()
     before = check_measurable(plan, decisions)
+    known = space.list_datasets()
     after = _decided(space, before, decisions, f"{before.name[:40]}-{check.name[:20]}", worker)
-    if after.info.fingerprint == before.info.fingerprint:
-        raise FerError(
-            f"These decisions change nothing in {before.name}: its images stay as they are, or they are about others."
-        )
-    if after.info.counts.get("read") != before.info.counts.get("read"):
-        raise FerError(
-            f"The sources of {before.name} hold other images than when it was made, so {after.name} differs from it by "
-            "more than decisions. Put them back, or prepare the dataset again and check the labels of that one."
-        )
+    try:
+        _check_differs(before, after)
+        configs = [runs.complete(plan.config, dataset) for dataset in (before, after)]
+    except FerError:
+        if after.folder not in known:  # what is refused leaves nothing behind
+            shutil.rmtree(after.folder, ignore_errors=True)
+        raise
     sizes = [Pictures.of(dataset).train for dataset in (before, after)]
     pace, sides = Pace(sum(sizes)), []
     for place, (word, dataset) in enumerate((("before", before), ("after", after))):
-        config = runs.complete(plan.config, dataset)
 
         def report(share: float, phase: str, done: int = sum(sizes[:place]), size: int = sizes[place]) -> None:
             learnt = done + round(share * size)
             worker.say(phase, seconds_left=pace.seconds_left(learnt))
             worker("Training before and after", learnt, sum(sizes))
 
-        run = _trained(space, plan, config, dataset, f"{check.name[:40]}-{word}", report)
+        run = _trained(space, plan, configs[place], dataset, f"{check.name[:40]}-{word}", report)
         sides.append((run, dataset))
     worker("Comparing", 0, 0)
     found = _compared(sides[0], sides[1], decisions, automatic=automatic)
     write_before_after(check.folder, found)
     return found
+
+
+def _check_differs(before: Dataset, after: Dataset) -> None:
+    """Raises FerError where two datasets do not differ by decisions, or by more."""
+    if after.info.fingerprint == before.info.fingerprint:
+        raise FerError(
+            f"These decisions change nothing in {before.name}: its images stay as they are, or they are about others."
+        )
+    if after.info.counts.get("read") != before.info.counts.get("read"):
+        raise FerError(
+            f"The sources of {before.name} hold other images than when it was made, so a dataset made from them now "
+            "differs by more than decisions. Put them back, or prepare the dataset again and check the labels of that "
+            "one."
+        )
 
 
 def _decided(space: Workspace, base: Dataset, decisions: Sequence[Decision], stem: str, worker: Worker) -> Dataset:
@@ -247,6 +276,7 @@ def _compared(
         before=sides["before"],
         after=sides["after"],
         n=n,
+        chance=float(np.bincount(answers.labels).max() / n),
         difference=found.difference,
         ci95=found.ci95,
         p_value=found.p_value,

@@ -170,6 +170,9 @@ def test_a_link_opens_one_picture(dataset):
     path = dataset.table("test")["path"].iloc[3]
     app = open_page("data", view="Images", image="test:3")
     assert path in text_of(app)
+    offered = {button.key for button in app.button}
+    assert "drawer-drop-train" not in offered  # it would change nothing
+    assert {"drawer-keep", "drawer-drop", "drawer-drop-evaluation"} <= offered
     assert open_page("data", view="Images", image="test:999999").title  # one that is gone opens the page
 
 
@@ -238,6 +241,7 @@ def test_two_datasets_are_compared_down_to_the_pictures(dataset, workspace, draw
     assert picture.path in text_of(app)
     app = open_page("data", dataset=dataset.name)
     assert "2 decided, applied in second" in text_of(app)  # not to this one, which stays as it is
+    assert {button.label for button in app.button} >= {"Create again"}
     assert "second was made with them" in [link.label for link in app.get("page_link")]
 
 

@@ -23,6 +23,7 @@ from fer_core.evaluation.label_check import (
     write_label_check,
 )
 from fer_core.jobs.store import Job, JobStatus
+from fer_core.training.label_plan import plan_check, write_plan
 from tests.unit.label_checks import write_finished_check
 
 from .opened import open_page, text_of
@@ -47,6 +48,7 @@ def test_decisions_leave_the_queue_and_are_taken_back_one_by_one(dataset, check)
     app, queue = open_page("labels"), check.issues
     first, second = (EMOTIONS[label] for label in queue["label"].iloc[:2])
     assert "2 probably wrong, 1 ambiguous and 1 of no face" in text_of(app)
+    assert "happy 5%. These shares count the networks' own errors, too: they agree with 99 %" in text_of(app)
     assert "**0 of 2** · 0 relabelled" in text_of(app)
     assert queue["path"].iloc[0] in text_of(app)
     other = (queue["label"].iloc[0] + 3) % 7
@@ -188,6 +190,10 @@ def test_a_check_is_started_with_the_settings_shown_and_resumed(workspace, datas
     assert "Stopped; finished epochs are kept." in text_of(app)
     button(app, "Resume").click().run()
     assert started[1] == (job, words)
+    button(app, "Delete it").click().run()
+    assert not app.exception
+    assert not job.folder.exists()
+    assert not button(app, "Start label check").disabled
 
 
 def test_an_older_check_stays_in_use_while_a_new_one_is_at_work(workspace, dataset, check):
@@ -204,10 +210,11 @@ def test_an_older_check_stays_in_use_while_a_new_one_is_at_work(workspace, datas
 def test_before_and_after_is_started_with_the_decisions_and_told_honestly(workspace, dataset, check, monkeypatch):
     started = []
     monkeypatch.setattr("dashboard.label_gain.check_measurable", lambda plan, decisions: None)
-    monkeypatch.setattr("dashboard.label_gain.read_plan", lambda job: None)
+    write_plan(Job(check.folder), plan_check(dataset, "compact"))
     monkeypatch.setattr("dashboard.label_gain.supervisor.launch", lambda *words: started.append(words[1:]))
     app = open_page("labels")
     press(app, "d")
+    assert "Both on this machine: not known yet." in text_of(app)
     button(app, "Measure before and after").click().run()
     frozen = str(Pending(dataset.folder).frozen())
     words = ["labels", "measure", "labels-1", "--decisions", frozen]
@@ -220,7 +227,11 @@ def test_before_and_after_is_started_with_the_decisions_and_told_honestly(worksp
     )  # fmt: skip
     write_before_after(check.folder, found)
     text = text_of(app.run())
-    assert "+1.0 ± 2.0 points, within noise** after 1 decision (1 drop-train) · validation · n 1,340 · p 0.4" in text
+    assert "+1.0 ± 2.0 points, within noise** after 1 decision (1 drop-train) · validation · n 1,340 · p = 0.4 " in text
+    assert "the luck of training is not in this interval" in text
+    assert "near chance" not in text
     assert "Before: 60.0 % ± 2.0 · validation · n 1,340 · Clean" in text
+    write_before_after(check.folder, found.model_copy(update={"chance": 0.585}))
+    assert "the network is near chance (58.5 %" in text_of(app.run())
     (check.folder / BEFORE_AFTER_FILE).write_text("{")
     assert "before_after.json: damaged" in text_of(app.run())

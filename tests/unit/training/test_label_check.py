@@ -9,8 +9,8 @@ from fer_core.data.dataset import Dataset
 from fer_core.data.decisions import Pending, pictures_named
 from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import Stopped
-from fer_core.evaluation.label_check import list_label_checks, read_label_check
+from fer_core.errors import FerError, Stopped
+from fer_core.evaluation.label_check import LabelCheck, list_label_checks, read_label_check
 from fer_core.inference.served import MODEL_FILE
 from fer_core.jobs.progress import Pace
 from fer_core.jobs.state import JobState, StopWish
@@ -102,6 +102,8 @@ def test_no_network_is_asked_about_a_photograph_that_it_learnt_from(workspace, q
         assert learnt["parent_id"].notna().any()
     code, out, _ = call(capfd, "labels", "show", "labels-1", "--top", "2")
     assert (code, len(out.splitlines())) == (0, 3 + min(2, len(check.issues)))
+    assert call(capfd, "labels", "delete", "labels-1", "--yes")[0] == 0
+    assert not job.folder.exists()
 
 
 def test_a_damaged_fold_says_what_to_do(workspace, tiny, capfd, monkeypatch):
@@ -184,6 +186,7 @@ def home(tmp_path_factory):
         (["check", "--resume=done"], "done is finished, there is nothing to resume"),
         (["check", "--resume=torn"], "plan.json: missing or damaged"),
         (["show", "nope"], "No label check named 'nope'. There are done, torn."),
+        (["delete", "done"], "nobody can answer here. Add --yes"),
         (["show", "torn"], "no finished label check here"),
     ],
 )
@@ -224,7 +227,7 @@ def checked(workspace, tmp_path):
 
 def test_before_and_after_are_compared_with_runs_that_are_there(workspace, checked, capfd):
     dataset, check = checked
-    decisions = before_after.automatic_decisions(check, before_after.Automatic.RELABEL)
+    decisions = before_after.automatic_decisions(check, dataset, before_after.Automatic.RELABEL)
     config = PrepareConfig.of_dataset(dataset.info.config).model_copy(update={"decisions": decisions})
     source = dataset.info.config["sources"][0]
     after = prepare([f"{source['name']}={source['path']}"], workspace.datasets / "mended", config)
@@ -246,6 +249,18 @@ def test_before_and_after_are_compared_with_runs_that_are_there(workspace, check
     assert document["p_value"] == 0.5
     assert (document["automatic"], document["decisions"]) == (True, {"relabel": 2})
     assert read_label_check(check.folder).before_after.model_dump(mode="json") == document
+
+
+def test_nothing_is_automatic_about_what_a_person_decided_nor_by_networks_that_learnt_nothing(checked):
+    dataset, check = checked
+    first, second = check.issues["pixel_sha"].head(2)
+    dataset.info.config["decisions"] = [{"pixel_sha": first, "action": "keep"}]
+    for top in (None, 1):
+        made = before_after.automatic_decisions(check, dataset, before_after.Automatic.DROP, top)
+        assert [decision.pixel_sha for decision in made] == [second]
+    unlearnt = LabelCheck(check.folder, check.info.model_copy(update={"ci95": (0.1, 0.2)}))
+    with pytest.raises(FerError, match="no more often than chance"):
+        before_after.automatic_decisions(unlearnt, dataset, before_after.Automatic.DROP)
 
 
 def test_what_is_missing_for_before_and_after_is_made(workspace, checked, capfd, monkeypatch):
@@ -276,13 +291,15 @@ def test_what_is_missing_for_before_and_after_is_made(workspace, checked, capfd,
     assert [(config.seed, config.total_epochs, config.allow_leaks) for config in trained] == [(42, 2, False)] * 2
     assert len(after.table("train")) == len(dataset.table("train")) - 3
     assert after.table("validation")["path"].equals(dataset.table("validation")["path"])
-    call(capfd, "labels", "measure", "labels-1")  # again: neither a dataset nor a run is made anew
+    _, out, _ = call(capfd, "labels", "measure", "labels-1")  # again: neither a dataset nor a run is made anew
+    assert "p = 1, within noise" in out
+    assert "the luck of training is not in this interval" in out
     assert len(workspace.list_datasets()) == 2
     assert sorted(folder.name for folder in workspace.runs.iterdir()) == ["labels-1-after-1", "labels-1-before-1"]
     assert len(trained) == 3
 
 
-def test_more_than_decisions_is_not_measured(checked, tmp_path, capfd):
+def test_more_than_decisions_is_not_measured(workspace, checked, tmp_path, capfd):
     dataset, _ = checked
     (picture,) = pictures_named(dataset, dataset.table("train")["path"].head(1).tolist())
     Pending(dataset.folder).add([picture.decision("keep")])
@@ -294,3 +311,4 @@ def test_more_than_decisions_is_not_measured(checked, tmp_path, capfd):
     code, _, err = call(capfd, "labels", "measure", "labels-1")
     assert code == 2
     assert "The sources of faces hold other images than when it was made" in err
+    assert workspace.list_datasets() == [dataset.folder]  # what is refused leaves no dataset behind
