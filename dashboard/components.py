@@ -219,7 +219,7 @@ def choose(label: str, options: list[str], key: str) -> str:
     behind = handed not in st.query_params and st.session_state.get(key) in options
     if handed in st.query_params:
         st.query_params.pop(handed)
-        st.session_state[key] = linked if linked in options else options[0]
+        st.session_state[key] = linked
     elif arrived and linked is None and settled in options:
         st.session_state[key] = settled
     # A choice that was deleted, or a link to something that never was, must not break the page.
@@ -231,11 +231,9 @@ def choose(label: str, options: list[str], key: str) -> str:
         st.session_state[f"{key}_settled"] = linked
     if st.session_state.get(key) not in options:
         # The browser goes on showing the old choice if it is only removed here.
-        st.session_state[key] = linked if linked in options else options[0]
+        st.session_state[key] = next((name for name in (linked, settled) if name in options), options[0])
     # The address leaves out a default, and what is the newest today is not tomorrow: so there is none.
-    if key not in st.query_params:
-        with contextlib.suppress(StreamlitAPIException):  # bound already: then the picker writes it
-            st.query_params[key] = st.session_state[key]
+    stand_in_address(key)
     chosen = st.selectbox(
         label,
         options,
@@ -247,7 +245,18 @@ def choose(label: str, options: list[str], key: str) -> str:
         on_change=_settle_chosen,
         args=(key,),
     )
-    return chosen or options[0]
+    if chosen is None:  # "Back", to an address that did not name it yet
+        st.rerun()
+    return chosen
+
+
+def stand_in_address(*keys: str) -> None:
+    """Writes into the address what pickers that are not drawn yet are to begin with, where a link does not say it."""
+    if missing := {key: st.session_state[key] for key in keys if key not in st.query_params}:
+        try:
+            st.query_params.update(missing)
+        except StreamlitAPIException:  # bound already: then the pickers write what they are told
+            st.session_state.update(missing)
 
 
 def _settle_chosen(key: str) -> None:
