@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard import charts
+from dashboard.components import stand_in_address
 from fer_core.emotions import EMOTIONS, INDEX
 
 if TYPE_CHECKING:
@@ -15,26 +16,41 @@ if TYPE_CHECKING:
 ONE_CELL: Final = "one_cell"
 """In the session, where it makes a difference: whether the cell counts, not the whole matrix."""
 
+_FOLLOWS: Final = "cell_follows"
+"""In the session: the default cell that is shown; None once the visitor chose one."""
+
+_KEYS: Final = ("true", "read")
+
 
 def pick_cell(default: tuple[int, int], *, disabled: bool = False) -> tuple[int, int]:
-    """Two pickers; returns true and predicted class."""
-    # The address leaves out a picker's first class, so it names no cell only where it lacks both.
-    linked = any(st.query_params.get(key) in EMOTIONS for key in ("true", "read"))
-    for key, index in zip(("true", "read"), default, strict=True):
-        if st.session_state.get(key) not in EMOTIONS:
-            st.session_state.pop(key, None)
-            if not linked:
-                st.session_state[key] = EMOTIONS[index]
+    """Two pickers; returns true and predicted class. Where the visitor chose none, the cell goes with the default."""
+    follows = st.session_state.get(_FOLLOWS)
+    moved = follows not in (None, default)
+    if moved or any(st.session_state.get(key) not in EMOTIONS for key in _KEYS):
+        named = [st.query_params.get(key, "") for key in _KEYS]
+        linked = not moved and any(name in INDEX for name in named)
+        for key, name, index in zip(_KEYS, named, default, strict=True):
+            # Of a link that names one class only, the other is the first: addresses once left that out.
+            st.session_state[key] = EMOTIONS[INDEX.get(name, 0) if linked else index]
+    stand_in_address(*_KEYS)
     true, read = (
-        st.selectbox(label, EMOTIONS, key=key, bind="query-params", width=124, disabled=disabled)
-        for label, key in (("True", "true"), ("Read as", "read"))
+        st.selectbox(
+            label, EMOTIONS, index=None, required=True, key=key, bind="query-params", width=124, disabled=disabled
+        )
+        for label, key in zip(("True", "Read as"), _KEYS, strict=True)
     )
-    return INDEX[true], INDEX[read]
+    if true is None or read is None:  # "Back", to an address that did not name it yet
+        st.rerun()
+    cell = INDEX[true], INDEX[read]
+    if _FOLLOWS not in st.session_state or follows is not None:
+        st.session_state[_FOLLOWS] = default if cell == default else None
+    return cell
 
 
 def choose_cell(true: int, read: int) -> None:
     """Makes a cell the chosen one; only in a callback."""
     st.session_state["true"], st.session_state["read"] = EMOTIONS[true], EMOTIONS[read]
+    st.session_state[_FOLLOWS] = None
     if ONE_CELL in st.session_state:
         st.session_state[ONE_CELL] = True
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from dashboard import caching
 from fer_core.data.dataset import Dataset
@@ -205,7 +206,7 @@ def choose(label: str, options: list[str], key: str) -> str:
 
     Args:
         label: Its name.
-        options: At least one; the first is the default.
+        options: At least one; the first is chosen where nothing was.
         key: Of the widget and of the URL's parameter.
     """
     handed = f"{_HANDED}{key}"
@@ -218,21 +219,44 @@ def choose(label: str, options: list[str], key: str) -> str:
     behind = handed not in st.query_params and st.session_state.get(key) in options
     if handed in st.query_params:
         st.query_params.pop(handed)
-        st.session_state[key] = linked if linked in options else options[0]
+        st.session_state[key] = linked
     elif arrived and linked is None and settled in options:
         st.session_state[key] = settled
     # A choice that was deleted, or a link to something that never was, must not break the page.
     if linked is not None and linked not in options:
         if not behind:
-            st.toast(f"There is no {label.lower()} named {plain(linked[:64])}.", icon=":material/link_off:")
+            sentence = f"There is no {label.lower()} named {plain(linked[:64])}."
+            st.toast(sentence, icon=":material/link_off:", duration="long")
     elif linked is not None:
         st.session_state[f"{key}_settled"] = linked
-    if st.session_state.get(key, options[0]) not in options:
-        st.session_state[key] = options[0]  # the browser goes on showing the old choice if it is only removed here
+    if st.session_state.get(key) not in options:
+        # The browser goes on showing the old choice if it is only removed here.
+        st.session_state[key] = next((name for name in (linked, settled) if name in options), options[0])
+    # The address leaves out a default, and what is the newest today is not tomorrow: so there is none.
+    stand_in_address(key)
     chosen = st.selectbox(
-        label, options, key=key, bind="query-params", width=280, on_change=_settle_chosen, args=(key,)
+        label,
+        options,
+        index=None,
+        required=True,
+        key=key,
+        bind="query-params",
+        width=280,
+        on_change=_settle_chosen,
+        args=(key,),
     )
-    return chosen or options[0]
+    if chosen is None:  # "Back", to an address that did not name it yet
+        st.rerun()
+    return chosen
+
+
+def stand_in_address(*keys: str) -> None:
+    """Writes into the address what pickers that are not drawn yet are to begin with, where a link does not say it."""
+    if missing := {key: st.session_state[key] for key in keys if key not in st.query_params}:
+        try:
+            st.query_params.update(missing)
+        except StreamlitAPIException:  # bound already: then the pickers write what they are told
+            st.session_state.update(missing)
 
 
 def _settle_chosen(key: str) -> None:

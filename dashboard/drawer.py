@@ -156,7 +156,7 @@ def open_if_asked(
     model: Path | None = None,
     decides: bool = True,
 ) -> None:
-    """Opens the drawer once if a picture was clicked, typed or linked to; the next rerun leaves it closed.
+    """Opens the drawer if a picture was clicked, typed or linked to. It stands in the address until it is closed.
 
     Args:
         dataset: Where the pictures are.
@@ -167,26 +167,30 @@ def open_if_asked(
         decides: Whether something can be decided about the pictures there.
     """
     position = st.session_state.pop("drawer", None)
-    linked = st.query_params.pop("image", "") if "image" in st.query_params else ""
-    split, _, number = linked.rpartition(":")
-    if number.isdecimal() and len(number) < 10 and places and (place := (split or places[0][0], int(number))) in places:
-        position = places.index(place)
+    if position is None and (linked := st.query_params.get("image")):
+        split, _, number = linked.rpartition(":")
+        place = (split or places[0][0], int(number)) if number.isdecimal() and len(number) < 10 and places else None
+        if place in places:
+            position = places.index(place)
+        else:
+            _close()
+            st.toast(f"There is no picture {plain(linked[:64])} here.", icon=":material/link_off:", duration="long")
     if position is None or not 0 <= position < len(places):
         return
-    st.session_state["drawer_at"] = position
+    _go(position, places)
 
-    @st.dialog("Picture", width="medium", position="right", icon=":material/image:", on_dismiss="rerun")
+    @st.dialog("Picture", width="medium", position="right", icon=":material/image:", on_dismiss=_close)
     def drawer() -> None:
         at = min(int(st.session_state["drawer_at"]), len(places) - 1)
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.button("Previous", icon=":material/chevron_left:", disabled=at == 0, on_click=_go, args=(at - 1,))
+            st.button("Previous", icon=":material/chevron_left:", disabled=at == 0, on_click=_go, args=(at - 1, places))
             st.button(
                 "Next",
                 icon=":material/chevron_right:",
                 icon_position="right",
                 disabled=at == len(places) - 1,
                 on_click=_go,
-                args=(at + 1,),
+                args=(at + 1, places),
             )
             st.caption(f"{at + 1:,} of {len(places):,}")
         with errors_shown():
@@ -195,8 +199,16 @@ def open_if_asked(
     drawer()
 
 
-def _go(position: int) -> None:
+def _go(position: int, places: Sequence[Place]) -> None:
     st.session_state["drawer_at"] = position
+    split, row = places[position]
+    image = f"{split}:{row}"
+    if st.query_params.get("image") != image:
+        st.query_params["image"] = image
+
+
+def _close() -> None:
+    st.query_params.pop("image", None)
 
 
 def _story(

@@ -1,5 +1,6 @@
 """Evaluate: where the model is right, where it is wrong, and on which images."""
 
+import contextlib
 from pathlib import Path
 
 import streamlit as st
@@ -32,6 +33,7 @@ from dashboard.results_upload import (
 )
 from dashboard.slices_view import slices
 from fer_core.data.dataset import Dataset
+from fer_core.errors import FerError
 from fer_core.evaluation.predictions import predictions_file
 from fer_core.evaluation.reveals import reveals
 from fer_core.inference.kept_results import KeptResults, list_results
@@ -50,6 +52,17 @@ VIEWS = {
 }
 
 space = Workspace.default()
+
+
+def dataset_of(model: ServedModel) -> str | None:
+    """The name of the dataset to look at a model on: its own, or else the newest that it has predictions on."""
+    own = model.card.dataset.name if model.card else None
+    for folder in sorted(space.list_datasets(), key=lambda folder: folder.name != own):
+        with contextlib.suppress(FerError, OSError):  # damaged: told where it is chosen
+            kept = model.results(space.evaluations, caching.dataset(folder).info.fingerprint)
+            if any(predictions_file(kept, split).is_file() for split in SPLITS):
+                return folder.name
+    return own
 
 
 def start(arguments: list[str], split: str, file: Path, drawn: float) -> None:
@@ -123,7 +136,7 @@ choose_added()
 choose_added_results()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     model, split, tta = model_picker(more=list_results(space)), SPLITS[0], None
-    dataset = dataset_picker(prefer=model.card.dataset.name if model and model.card else None)
+    dataset = dataset_picker(prefer=dataset_of(model) if model else None)
     if model and dataset:
         split = st.segmented_control(
             "Split",

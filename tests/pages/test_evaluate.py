@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from dashboard.comparison_view import compare
-from dashboard.evaluation import _csv, kept
+from dashboard.evaluation import _csv, kept, most_confused
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.predictions import Origin, predictions_file, read_predictions, write_predictions
 from fer_core.evaluation.reveals import reveals
@@ -354,3 +354,49 @@ def test_the_number_field_opens_a_picture_with_its_story(run, dataset):
     assert f"2 of {n:,}" in text
     assert "Grad-CAM is not possible with it" in text  # the brightness model gives probabilities alone
     assert "It shows where the model looked, not why." in text or "Nothing in this face speaks for happy." in text
+
+
+def test_the_address_says_what_is_shown_and_a_cell_that_nobody_chose_goes_with_the_model(workspace, run, dataset):
+    predict(run, dataset)
+    other = write_run(workspace, "other", dataset)
+    table = predict(other, dataset, every=10_000)  # one mistake
+    app = open_page("evaluate", model="bright")
+    address = app.query_params
+    assert (address["model"], address["dataset"]) == ("bright", "faces")
+    matrix = np.zeros((7, 7), int)
+    np.add.at(matrix, (table["label"], table["predicted"]), 1)
+    (true, read), *_ = most_confused(matrix)
+    cell = EMOTIONS[true], EMOTIONS[read]
+    assert (address["true"], address["read"]) != cell
+    app.selectbox(key="model").set_value("other").run()
+    assert (app.selectbox(key="true").value, app.selectbox(key="read").value) == cell
+    app.selectbox(key="true").set_value("happy").run()
+    app.selectbox(key="model").set_value("bright").run()
+    assert (app.selectbox(key="true").value, app.selectbox(key="read").value) == ("happy", cell[1])
+
+
+def test_a_model_without_a_dataset_in_its_link_opens_where_its_predictions_are(workspace, run, dataset):
+    newer = shutil.copytree(dataset.folder, workspace.datasets / "newer")
+    info = json.loads((newer / "dataset.json").read_text())
+    (newer / "dataset.json").write_text(json.dumps({**info, "fingerprint": "0" * 64}))
+    predict(
+        workspace.evaluations / f"{'a' * 16}-{dataset.info.fingerprint[:16]}",
+        dataset,
+        model="theirs",
+        file="theirs.csv",
+    )
+    assert open_page("evaluate", model="theirs").selectbox(key="dataset").value == "faces"
+
+
+def test_the_picture_that_is_open_stands_in_the_address(run, dataset):
+    table = predict(run, dataset)
+    rows = table[(table["label"] == 3) & (table["predicted"] == 3)]["row"]
+    image = f"validation:{rows.iloc[0]}"
+    app = open_page("evaluate", true="happy", read="happy", image=image)
+    assert "Labelled happy" in text_of(app.run())
+    assert app.query_params["image"] == image
+    button(app, "Next").click().run()
+    assert app.query_params["image"] not in ("", image)
+    app = open_page("evaluate", true="happy", read="happy", image="validation:99999")
+    assert "There is no picture validation:99999 here." in [toast.value.replace("\\", "") for toast in app.toast]
+    assert "image" not in app.query_params
