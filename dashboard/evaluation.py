@@ -17,7 +17,7 @@ from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.evaluation.curves import ClassCurve, class_curves
-from fer_core.evaluation.metrics import Interval
+from fer_core.evaluation.metrics import share_words
 from fer_core.evaluation.predictions import predictions_file, probabilities_of, seen_of
 from fer_core.evaluation.report import EvaluationReport, report_table
 from fer_core.inference.kept_results import KeptResults, list_results
@@ -166,7 +166,7 @@ def scores(view: View) -> None:
     with st.grid(4, min_column_width=150):
         st.metric(
             f"All images · n {report.n:,}",
-            with_interval(report.accuracy, report.ci95),
+            share_words(report.accuracy, report.ci95),
             border=True,
             height="stretch",
             help=f"Accuracy on {view.where} with its 95 % interval.",
@@ -174,7 +174,7 @@ def scores(view: View) -> None:
         known = leak_free.accuracy is not None and leak_free.ci95 is not None
         st.metric(
             f"Never seen · n {leak_free.n:,}",
-            with_interval(leak_free.accuracy, leak_free.ci95) if known else "—",  # type: ignore[arg-type]
+            share_words(leak_free.accuracy, leak_free.ci95) if known else "—",  # type: ignore[arg-type]
             border=True,
             height="stretch",
             help="Never seen in train: accuracy on images without a copy among the photographs this model was trained "
@@ -195,12 +195,6 @@ def scores(view: View) -> None:
             height="stretch",
             help="How far the stated probability is from the share of hits, on average (15 bins).",
         )
-
-
-def with_interval(value: float, interval: Interval) -> str:
-    """A share and half its interval, in percent."""
-    low, high = interval
-    return f"{100 * value:.1f} % ± {50 * (high - low):.1f}"
 
 
 def classes(view: View) -> None:
