@@ -250,6 +250,7 @@ def test_classes_hold_the_report(run, dataset):
     app = open_page("evaluate", view="Classes")
     report = app.dataframe[0].value.set_index("class")
     assert report.loc["accuracy", "support"] == len(table)
+    assert re.fullmatch(r"0\.\d\d to [01]\.\d\d", report.loc["happy", "recall_interval"])
     happy = table["label"] == EMOTIONS.index("happy")
     assert report.loc["happy", "support"] == happy.sum()
     assert report.loc["happy", "average_precision"] == pytest.approx(average_precision_score(happy, table["p_happy"]))
