@@ -16,6 +16,7 @@ from streamlit.errors import StreamlitAPIException
 from dashboard import caching
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError, JobError, from_os_error
+from fer_core.evaluation.metrics import share_words
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState, StopWish, silence, summary
@@ -132,8 +133,7 @@ def leak_badge(dataset: Dataset) -> None:
 
 def accuracy(report: EvaluationReport | LabelCheckInfo | Score | Reached, split: str, leak: str) -> str:
     """The one way an accuracy is written: value, interval, split, n and leak badge."""
-    low, high = report.ci95
-    return f"{100 * report.accuracy:.1f} % ± {50 * (high - low):.1f} · {split} · n {report.n:,} · {leak}"
+    return f"{share_words(report.accuracy, report.ci95)} · {split} · n {report.n:,} · {leak}"
 
 
 def dataset_picker(prefer: str | None = None) -> Dataset | None:

@@ -74,6 +74,6 @@ def _about_temperature(view: View, temperature: float) -> str:
     told = f"solid: as served, at a temperature of {temperature:.3f}; dashed: before"
     if card is None or not card.dataset.known:
         return told
-    if card.dataset.fingerprint == view.dataset.info.fingerprint and card.selection_set == view.split:
+    if view.model.chosen_on(view.dataset.info.fingerprint, view.split):
         return f"{told} · fitted on these very images, so a little too good here"
     return f"{told} · fitted on the {card.selection_set} images of {card.dataset.name}, not on these"

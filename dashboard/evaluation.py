@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import streamlit as st
@@ -17,9 +18,9 @@ from fer_core.data.dataset import Dataset
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.evaluation.curves import ClassCurve, class_curves
-from fer_core.evaluation.metrics import Interval
+from fer_core.evaluation.metrics import Interval, share_words
 from fer_core.evaluation.predictions import predictions_file, probabilities_of, seen_of
-from fer_core.evaluation.report import EvaluationReport, report_table
+from fer_core.evaluation.report import EvaluationReport, interval_table
 from fer_core.inference.kept_results import KeptResults, list_results
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.inference.tta import Tta
@@ -163,22 +164,20 @@ def confusion_finding(report: EvaluationReport) -> str:
 def scores(view: View) -> None:
     """Official and leak-free accuracy with their intervals, macro-F1, calibration error."""
     report, leak_free = view.report, view.report.leak_free
+    low, high = report.intervals.macro_f1
     with st.grid(4, min_column_width=150):
-        st.metric(
+        _share(
             f"All images · n {report.n:,}",
-            with_interval(report.accuracy, report.ci95),
-            border=True,
-            height="stretch",
-            help=f"Accuracy on {view.where} with its 95 % interval.",
+            report.accuracy,
+            report.ci95,
+            f"Accuracy on {view.where} with its 95 % interval.",
         )
-        known = leak_free.accuracy is not None and leak_free.ci95 is not None
-        st.metric(
+        _share(
             f"Never seen · n {leak_free.n:,}",
-            with_interval(leak_free.accuracy, leak_free.ci95) if known else "—",  # type: ignore[arg-type]
-            border=True,
-            height="stretch",
-            help="Never seen in train: accuracy on images without a copy among the photographs this model was trained "
-            f"on. {leak_free.note}",
+            leak_free.accuracy,
+            leak_free.ci95,
+            "Never seen in train: accuracy on images without a copy among the photographs this model was trained on. "
+            f"{leak_free.note}",
         )
         st.metric(
             "Macro-F1",
@@ -186,7 +185,7 @@ def scores(view: View) -> None:
             border=True,
             height="stretch",
             help=f"Mean F1 of the seven classes, rare ones counting as much as frequent ones; {view.where}, "
-            f"n {report.n:,}.",
+            f"n {report.n:,}. 95 % interval {low:.3f} to {high:.3f} (bootstrap).",
         )
         st.metric(
             "Calibration error",
@@ -197,10 +196,20 @@ def scores(view: View) -> None:
         )
 
 
-def with_interval(value: float, interval: Interval) -> str:
-    """A share and half its interval, in percent."""
-    low, high = interval
-    return f"{100 * value:.1f} % ± {50 * (high - low):.1f}"
+def _share(label: str, share: float | None, interval: Interval | None, about: str) -> None:
+    """The card of a share; the ends of an interval that is far from symmetric stand below it, for they are long."""
+    known = share is not None and interval is not None
+    value, _, ends = (share_words(share, interval) if known else "—").partition(" (")  # type: ignore[arg-type]
+    st.metric(
+        label,
+        value,
+        ends.removesuffix(")") or None,
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        height="stretch",
+        help=about,
+    )
 
 
 def classes(view: View) -> None:
@@ -215,7 +224,11 @@ def classes(view: View) -> None:
 
 
 def _report(view: View, curves: Mapping[str, ClassCurve]) -> None:
-    table = report_table(view.report)
+    table = interval_table(view.report)
+    ends = table[["recall_low", "recall_high"]].to_numpy()
+    between = ["" if np.isnan(low) else f"{low:.2f} to {high:.2f}" for low, high in ends]
+    table.insert(3, "recall_interval", between)
+    table = table.drop(columns=["recall_low", "recall_high", "f1_low", "f1_high"])
     for column in ("average_precision", "roc_auc"):
         table[column] = table["class"].map({name: getattr(curve, column) for name, curve in curves.items()})
     st.dataframe(
@@ -226,7 +239,8 @@ def _report(view: View, curves: Mapping[str, ClassCurve]) -> None:
         column_config={
             "class": st.column_config.TextColumn("Class"),
             "precision": st.column_config.NumberColumn("Precision", format="%.3f"),
-            "recall": st.column_config.ProgressColumn("Recall", format="%.3f", min_value=0, max_value=1),
+            "recall": st.column_config.ProgressColumn("Recall", width=95, format="%.3f", min_value=0, max_value=1),
+            "recall_interval": st.column_config.TextColumn("95 %", help="95 % bootstrap interval of the recall."),
             "f1": st.column_config.NumberColumn("F1", format="%.3f"),
             "support": st.column_config.NumberColumn("n", format="localized", help="Images of that class."),
             "average_precision": st.column_config.NumberColumn(
@@ -265,15 +279,25 @@ def downloads(view: View) -> None:
     named = view.table.assign(
         label=np.array(EMOTIONS)[view.table["label"]], predicted=np.array(EMOTIONS)[view.table["predicted"]]
     )
+    report = interval_table(view.report)
     with st.popover("Download", icon=":material/download:"):
         for words, data, name in (
-            ("Classification report, CSV", lambda: report_table(view.report).to_csv(index=False), f"{stem}.report.csv"),
+            (
+                "Classification report, CSV",
+                lambda: report.to_csv(index=False),
+                f"{stem}.report.csv",
+            ),
             ("Predictions, CSV", lambda: _csv(named), f"{stem}.predictions.csv"),
             ("Predictions, Parquet", view.file.read_bytes, f"{stem}.predictions.parquet"),
-            ("All scores, JSON", lambda: view.report.model_dump_json(indent=2), f"{stem}.json"),
+            ("All scores, JSON", lambda: json.dumps(document(view), indent=2), f"{stem}.json"),
             ("Confusion matrix, PNG", lambda: _matrix_png(view), f"{stem}.confusion.png"),
         ):
             st.download_button(words, data, file_name=name, on_click="ignore", type="tertiary")
+
+
+def document(view: View) -> dict[str, Any]:
+    """All scores, with what they are of, as ``evaluate --json`` prints them."""
+    return {"model": view.model.name, "data": view.dataset.name, "split": view.split, **view.report.document()}
 
 
 def _csv(table: pd.DataFrame) -> str:

@@ -10,7 +10,16 @@ import streamlit as st
 from dashboard import caching
 from dashboard.components import errors_shown, theme
 from fer_core.emotions import EMOTIONS
-from fer_core.inference.explain import GRAD_CAM, agreement, heat_map, legended, methods, occlusion_map, relative
+from fer_core.inference.explain import (
+    GRAD_CAM,
+    agreement,
+    grid_words,
+    heat_map,
+    legended,
+    methods,
+    occlusion_heat,
+    occlusion_map,
+)
 from fer_core.preprocessing import Pixels, to_native
 
 _SIDE: Final = 256  # pixels of the face; twice as many are sent, for sharp words
@@ -45,14 +54,16 @@ def explanation(picture: Pixels, said: str, model: Path, key: str) -> None:
                 method = st.selectbox("Method", possible, key=f"explain-{key}-method")
             else:
                 st.caption("This model gives probabilities alone, so Grad-CAM is not possible with it.")
-        told, elsewhere = "", False
+        most, elsewhere = 0.0, False
         if method == GRAD_CAM:
             heat = heat_map(predictor, crop, emotion)
+            told = f"The map has {grid_words(heat)}, drawn smoothly. "
         else:
             with shown, st.spinner("Covering one place after the other"):
                 drops = occlusion_map(predictor, crop, emotion)
-            heat = relative(drops)
-            told = f"Covering the brightest place lowers {emotion} by {_points(float(drops.max()))}. "
+            heat = occlusion_heat(drops)
+            most = float(drops.max())
+            told = f"Covering the brightest place lowers {emotion} by {_points(most)}. "
             if GRAD_CAM in possible:
                 elsewhere = agreement(heat, heat_map(predictor, crop, emotion)) < _ELSEWHERE
         shown.image(
@@ -63,6 +74,8 @@ def explanation(picture: Pixels, said: str, model: Path, key: str) -> None:
         with beside:
             if heat.any():
                 st.caption(f"{told}It shows where the model looked, not why.")
+            elif most > 0:
+                st.caption(f"Practically nothing: covering a place lowers {emotion} by {_points(most)} at most.")
             else:
                 st.caption(f"Nothing in this face speaks for {emotion}.")
             if elsewhere:

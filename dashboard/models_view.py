@@ -6,7 +6,8 @@ import streamlit as st
 
 from dashboard import caching
 from dashboard.components import errors_shown, plain, settle
-from dashboard.evaluation import View, kept, with_interval
+from dashboard.evaluation import View, kept
+from fer_core.evaluation.metrics import share_words
 from fer_core.training.config import list_presets, load_preset
 
 
@@ -21,9 +22,9 @@ def models(view: View) -> None:
     rows = [
         {
             "Model": name,
-            "Accuracy": with_interval(report.accuracy, report.ci95),
+            "Accuracy": share_words(report.accuracy, report.ci95),
             "n": report.n,
-            "Never seen": with_interval(report.leak_free.accuracy, report.leak_free.ci95)
+            "Never seen": share_words(report.leak_free.accuracy, report.leak_free.ci95)
             if report.leak_free.accuracy is not None and report.leak_free.ci95 is not None
             else "—",
             "Macro-F1": report.macro_f1,

@@ -104,7 +104,9 @@ def _results_form(dataset: Dataset, split: str, number: int) -> None:
             if upload.size > limits.RESULTS_MB * 2**20:  # the browser's check can be passed by
                 raise FerError(f"{upload.name}: larger than {limits.RESULTS_MB} MB. Score it by the command line.")
             results, matches = caching.results(upload, dataset, split)
-            st.caption(f"{len(matches.files):,} of its {len(results.files):,} files are images of {where}.")
+            rest = n - len(matches.files)
+            without = f" The other {rest:,} images have no result and are not scored." if rest else ""
+            st.caption(f"{len(matches.files):,} of its {len(results.files):,} files are images of {where}.{without}")
             if not results.named and len(matches.files):
                 labels = _ask_order(upload, dataset, split, results, matches)
             ready = len(matches.files) > 0 and (results.named or labels is not None)
@@ -146,6 +148,7 @@ def _ask_order(upload: UploadedFile, dataset: Dataset, split: str, results: Resu
         st.markdown(plain(fits.doubt(evidence) or f"No column says which class it is of: {evidence}."))
         if fits.other:
             options.append(order_text(fits.other[0]))
+            best = len(options) - 1
         elif fits.order:
             best = options.index(order_text(fits.order))
     return st.selectbox(

@@ -14,6 +14,7 @@ from dashboard import caching
 from dashboard.components import accuracy, duration, theme
 from fer_core.evaluation.compare import PairedDifference
 from fer_core.evaluation.label_check import BeforeAfter
+from fer_core.evaluation.metrics import share_words
 from fer_core.jobs.state import JobState
 from fer_core.training import run_folder
 from fer_core.training.catalog import Catalog, RunSummary
@@ -241,9 +242,8 @@ def _score(facts: RunFacts) -> str:
     """Value, interval, n and whether it is clean; the column's head says which split."""
     if facts.score is None:
         return ""
-    low, high = facts.score.ci95
     so_far = "" if facts.finished else " · so far"
-    return f"{100 * facts.score.accuracy:.1f} % ± {50 * (high - low):.1f} · n {facts.score.n:,} · {facts.leak}{so_far}"
+    return f"{share_words(facts.score.accuracy, facts.score.ci95)} · n {facts.score.n:,} · {facts.leak}{so_far}"
 
 
 def _against_baseline(row: RunRow) -> str:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.table import copies_table, table  # noqa: E402
+from fer_core.evaluation.metrics import share_words  # noqa: E402
 from fer_core.evaluation.report import EvaluationReport  # noqa: E402
 from fer_core.inference.served import ServedModel, list_models  # noqa: E402
 from fer_core.workspace import Workspace  # noqa: E402
@@ -26,18 +27,13 @@ HEAD = (
 PUBLISHED = ("| recipe `resnet50v2`, as published, not measured here | FER2013 test | 7,178 | 67.08 % | — | — | — |",)
 
 
-def percent(value: float, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{100 * value:.1f} % ± {50 * (high - low):.1f}"
-
-
 def row(model: ServedModel, split: str, report: EvaluationReport) -> str:
     leak_free = report.leak_free
     known = leak_free.accuracy is not None and leak_free.ci95 is not None
-    apart = f"{percent(leak_free.accuracy, leak_free.ci95)} (n {leak_free.n:,})" if known else "not known"
+    apart = f"{share_words(leak_free.accuracy, leak_free.ci95)} (n {leak_free.n:,})" if known else "not known"
     chosen = " (chosen and fitted on it)" if split == model.card.selection_set else ""
     return (
-        f"| `{model.name}` | {split}{chosen} | {report.n:,} | {percent(report.accuracy, report.ci95)} | {apart} "
+        f"| `{model.name}` | {split}{chosen} | {report.n:,} | {share_words(report.accuracy, report.ci95)} | {apart} "
         f"| {report.macro_f1:.3f} | {100 * report.ece:.1f} % |"
     )
 

@@ -36,8 +36,9 @@ from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError
 from fer_core.evaluation.predictions import predictions_file
 from fer_core.evaluation.reveals import reveals
+from fer_core.evaluation.slices import IMAGE_DIMENSIONS
 from fer_core.inference.kept_results import KeptResults, list_results
-from fer_core.inference.served import ServedModel
+from fer_core.inference.served import CHOSEN_ON, ServedModel
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.workspace import Workspace
@@ -111,11 +112,34 @@ def not_evaluated(
     )
 
 
+@st.fragment
+def copy_as_command(view: View) -> None:
+    """The command that prints what is shown; opening it is a run of its own, for views change without the page."""
+    with st.popover("Copy as command", icon=":material/terminal:", key="command", on_change="rerun"):
+        st.code(job_command([*command_of(view), *shown()]), language="bash", wrap_lines=True)
+
+
+def shown() -> list[str]:
+    """What the chosen view adds to the command of its scores."""
+    state = st.session_state
+    match state["view"]:
+        case "Confidence":
+            return ["--uncertain-below", f"{state['uncertain_below']:g}"]
+        case "Slices" if "slice_by" in state:
+            by = state["slice_by"]
+            return ["--slice-by", by if by in IMAGE_DIMENSIONS else state["slice_file"].name]
+        case "Matrix" if state["cells"] == "Difference" and "against" in state:
+            return ["--against", state["against"]]
+    return []
+
+
 def show(view: View) -> None:
     finding(confusion_finding(view.report))
     st.markdown(accuracy(view.report, view.where, leak_words(view.table, view.report)))
     about_results(view)
     scores(view)
+    if view.model.chosen_on(view.dataset.info.fingerprint, view.split):
+        st.caption(CHOSEN_ON)
     if view.report.n < (total := len(caching.table(view.dataset, view.split))):
         st.caption(f"Partial: {view.report.n:,} of the {total:,} {view.split} images were answered.")
     if view.split == "test":
@@ -173,8 +197,7 @@ else:
             show(view)
             with st.container(horizontal=True):
                 downloads(view)
-                with st.popover("Copy as command", icon=":material/terminal:"):
-                    st.code(job_command(command_of(view)), language="bash", wrap_lines=True)
+                copy_as_command(view)
                 remove_results(model)
         elif isinstance(model, KeptResults):
             no_results(model, dataset, split)

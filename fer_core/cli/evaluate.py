@@ -175,7 +175,8 @@ def evaluate(
         found = document(served.name, material, report, compared, told, details=details)
         print_json({**found, "trained_on": trained_on} if trained_on else found)
         return
-    print_report(served.name, material, report)
+    chosen = material.dataset is not None and served.chosen_on(material.dataset.info.fingerprint, material.split_name)
+    print_report(served.name, material, report, chosen=chosen)
     if compared:
         compared.show(f"{served.name}{_tta_words(tta)}", details=details)
     if further:
@@ -558,9 +559,18 @@ def _keep_reveal(run: Path, served: ServedModel, split: str, report: EvaluationR
     write_confusion_matrix(report, confusion_matrix_file(run, split), title=title)
 
 
-def print_report(name: str, material: Material, report: EvaluationReport) -> None:
-    """Prints what an evaluation found: the figures, a table of the classes, the confusion matrix."""
+def print_report(name: str, material: Material, report: EvaluationReport, *, chosen: bool = False) -> None:
+    """Prints what an evaluation found: the figures, a table of the classes, the confusion matrix.
+
+    Args:
+        name: Of what was scored.
+        material: On what.
+        report: The figures.
+        chosen: Whether it was chosen and fitted on these very images.
+    """
+    from fer_core.emotions import CODES
     from fer_core.evaluation.report import report_table
+    from fer_core.inference.served import CHOSEN_ON
 
     typer.echo(f"{name} on {material.name}, {material.split_name}{_tta_words(report.tta)} ({report.n:,} images)")
     typer.echo(f"Accuracy           {with_interval(report.accuracy, report.ci95)}")
@@ -571,6 +581,8 @@ def print_report(name: str, material: Material, report: EvaluationReport) -> Non
     else:
         typer.echo("Never seen in train -")
     typer.echo(f"                   {leak_free.note}")
+    if chosen:
+        typer.echo(f"                   {CHOSEN_ON}")
     intervals = report.intervals
     typer.echo(f"Macro F1           {report.macro_f1:.3f} (95% interval {_range(intervals.macro_f1)})")
     typer.echo(f"Macro recall       {report.macro.recall:.3f} (95% interval {_range(intervals.macro_recall)})")
@@ -583,6 +595,7 @@ def print_report(name: str, material: Material, report: EvaluationReport) -> Non
         f"seed {intervals.seed}."
     )
     typer.echo("\nConfusion matrix (rows: true, columns: predicted)")
+    typer.echo(" " * 10 + " ".join(f"{CODES[label]:>6}" for label in report.labels))
     for label, row in zip(report.labels, report.confusion_matrix, strict=True):
         typer.echo(f"{label:>8}  {' '.join(f'{n:6d}' for n in row)}")
 

@@ -192,7 +192,9 @@ def _unnamed(
     fits = fit_orders(results.probabilities[matches.files].argmax(axis=1), material.split.labels[matches.images])
     evidence = f"{fits.words} of {fits.n:,} {material.split_name} images of {material.name}"
     if doubt := fits.doubt(evidence):
-        return FerError(f"{file}: no column says which class it is of. {doubt} State --labels if you know them.")
+        return FerError(
+            f"{file}: no column says which class it is of. {doubt} State {fits.option} if you know the order."
+        )
     assert fits.order is not None  # there is no doubt
     return FerError(
         f"{file}: no column says which class it is of. {evidence[0].upper()}{evidence[1:]}: if that is right, say "

@@ -27,6 +27,7 @@ from fer_core.evaluation.label_check import (
     find_label_check,
     read_label_check,
 )
+from fer_core.evaluation.metrics import share_words
 from fer_core.jobs import supervisor
 from fer_core.jobs.store import Job
 from fer_core.jobs.worker import Worker, work
@@ -271,9 +272,8 @@ def _check(plan: LabelPlan, data: Dataset, worker: Worker) -> LabelCheck:
 
 def _finding(found: LabelCheck) -> str:
     info = found.info
-    half = (info.ci95[1] - info.ci95[0]) * 50
     counts = ", ".join(f"{n:,} {issue}" for issue, n in info.issues.items())
-    return f"Of {info.n:,} labels: {counts}. Out-of-fold accuracy {100 * info.accuracy:.1f} % ± {half:.1f}."
+    return f"Of {info.n:,} labels: {counts}. Out-of-fold accuracy {share_words(info.accuracy, info.ci95)}."
 
 
 def _document(found: LabelCheck) -> dict[str, Any]:

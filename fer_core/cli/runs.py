@@ -13,6 +13,7 @@ from fer_core.cli import pairs
 from fer_core.cli.console import JsonOption, note, print_json
 from fer_core.errors import FerError, from_os_error
 from fer_core.evaluation.compare import PairedAnswers
+from fer_core.evaluation.metrics import share_words
 from fer_core.jobs.state import summary
 from fer_core.jobs.store import Job
 from fer_core.training import run_archive, run_folder
@@ -186,11 +187,11 @@ def _entry(run: Run, facts: RunFacts, difference: PairedAnswers | str | None, de
 def _score(facts: RunFacts) -> str:
     if facts.score is None:
         return "no score yet"
-    accuracy, (low, high), n = facts.score
+    accuracy, ci95, n = facts.score
     so_far = "" if facts.finished else " · so far"
     if facts.ended_after is not None and facts.config:
         so_far = f" · ended after {facts.ended_after} of {facts.config.total_epochs} epochs"
-    return f"{100 * accuracy:.1f} % ± {50 * (high - low):.1f} · n {n:,} · {facts.leak}{so_far}"
+    return f"{share_words(accuracy, ci95)} · n {n:,} · {facts.leak}{so_far}"
 
 
 def _against(first: str, difference: PairedAnswers | str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.evaluation.metrics import Floats, Interval, Ints, wilson_interval
+from fer_core.evaluation.metrics import Floats, Interval, Ints, share_words, wilson_interval
 
 BINS: Final = 15
 """As many as Guo et al. 2017 (arXiv:1706.04599) use."""
@@ -117,8 +117,7 @@ class Answered:
         """The price in words."""
         if self.accuracy is None or self.ci95 is None:
             return "No image is answered: all are uncertain."
-        low, high = self.ci95
-        right = f"{100 * self.accuracy:.1f} % ± {50 * (high - low):.1f} right on"
+        right = f"{share_words(self.accuracy, self.ci95)} right on"
         if self.coverage == 1:
             return f"{right} all images; none is uncertain."
         return f"{right} {100 * self.coverage:.1f} % of images; {100 * (1 - self.coverage):.1f} % uncertain."

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fer_core.canvas import INK, SheetRow, Tile, bare, new_figure, save, sheet
 from fer_core.emotions import EMOTIONS
-from fer_core.evaluation.metrics import Floats, Ints
+from fer_core.evaluation.metrics import Floats, Ints, share_words
 from fer_core.evaluation.report import EvaluationReport
 from fer_core.preprocessing import Pixels
 
@@ -38,8 +38,7 @@ def write_confusion_matrix(report: EvaluationReport, file: Path | IO[bytes], *, 
 
     counts = np.asarray(report.confusion_matrix, np.int64)
     share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    low, high = report.ci95
-    accuracy = f"{100 * report.accuracy:.1f} % ± {50 * (high - low):.1f} · n {report.n:,}"
+    accuracy = f"{share_words(report.accuracy, report.ci95)} · n {report.n:,}"
     figure = new_figure(f"{title}\n{accuracy}", 720, 660)
     axes = figure.subplots()
     ramp = LinearSegmentedColormap.from_list("teal", _RAMP)

@@ -84,6 +84,18 @@ def wilson_interval(correct: int, n: int) -> Interval:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def share_words(share: float, interval: Interval) -> str:
+    """A share with its interval in percent, as everyone sees it: ``69.3 % ± 2.5``, half its width.
+
+    Near 0 and 1, where one side is less than two thirds of the other, both ends: ``98.7 % (95.3 to 99.6)``.
+    """
+    low, high = interval
+    shorter, longer = sorted((share - low, high - share))
+    lopsided = shorter < longer * 2 / 3
+    around = f"({100 * low:.1f} to {100 * high:.1f})" if lopsided else f"± {50 * (high - low):.1f}"
+    return f"{100 * share:.1f} % {around}"
+
+
 def cross_entropy(probabilities: Floats, labels: Ints) -> float:
     """Mean negative log-probability of the true class, in nats."""
     if not len(labels):

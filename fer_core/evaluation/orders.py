@@ -53,11 +53,16 @@ class Fits:
             [f"{best} order fits {_percent(share)}", *(f"{name} order {_percent(fit)}" for name, fit in others)]
         )
 
+    @property
+    def option(self) -> str:
+        """The option of commands that states the order, with ``other`` if that was found."""
+        return f"--labels {order_text(self.other[0])}" if self.other else "--labels"
+
     def doubt(self, evidence: str) -> str:
         """Why none of the orders is the right one beyond doubt, in a sentence with the evidence; empty where one is."""
         if self.other is not None:
             order, share = self.other
-            return f"Neither known order fits: {evidence}; but --labels {','.join(order)} fits {_percent(share)}."
+            return f"Neither known order fits: {evidence}; but the order {', '.join(order)} fits {_percent(share)}."
         if self.order is not None:
             return ""
         hits = round(max(self.shares.values()) * self.n)

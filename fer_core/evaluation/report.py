@@ -171,6 +171,19 @@ def _leak_free(hit: NDArray[np.bool_], seen: NDArray[np.bool_] | None, note: str
     return LeakFree(n=n, accuracy=correct / n, ci95=metrics.wilson_interval(correct, n), note=note)
 
 
+def interval_table(report: EvaluationReport) -> pd.DataFrame:
+    """``report_table`` with the ends of the 95% intervals of recall, and of the F1 of the macro average."""
+    table, intervals = report_table(report), report.intervals
+    table[["recall_low", "recall_high"]] = [
+        intervals.macro_recall if name == "macro avg" else intervals.recall.get(name, (np.nan, np.nan))
+        for name in table["class"]
+    ]
+    table[["f1_low", "f1_high"]] = [
+        intervals.macro_f1 if name == "macro avg" else (np.nan, np.nan) for name in table["class"]
+    ]
+    return table
+
+
 def report_table(report: EvaluationReport) -> pd.DataFrame:
     """The classification report as a table: one row per class, then accuracy, macro and weighted averages.
 

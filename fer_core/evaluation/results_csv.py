@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fer_core.emotions import EMOTIONS, parse_emotion
 from fer_core.errors import FerError
-from fer_core.evaluation.csv_rows import by_file, file_columns, read_bytes, rows_of
+from fer_core.evaluation.csv_rows import Row, by_file, file_columns, read_bytes, rows_of
 from fer_core.workspace import printable
 
 _PREFIX: Final = re.compile(r"(p|prob|probability|score|logit)[_ .-]")
@@ -75,9 +75,9 @@ def parse_results(data: bytes, file: str | Path, order: Sequence[str] | None = N
     files = file_columns(first)
     titled = bool(files) or any(classes) or sum(map(_is_number, first)) < len(EMOTIONS)
     if any(classes) and order is None:
-        columns = _titled_columns(file, first, classes)
+        columns = _titled_columns(file, rows, first, classes)
     else:
-        columns = _ordered(file, first, classes, files, order or EMOTIONS)
+        columns = _ordered(file, rows, first, classes, files, order or EMOTIONS)
     if not files:
         files = [at for at in range(len(first)) if at not in columns]
     if len(files) != 1:
@@ -102,10 +102,11 @@ def _bare(title: str) -> str:
     return word[prefix.end() :].strip() if prefix else word
 
 
-def _titled_columns(file: str | Path, first: list[str], classes: list[str | None]) -> list[int]:
+def _titled_columns(file: str | Path, rows: list[Row], first: list[str], classes: list[str | None]) -> list[int]:
     if any(_bare(title) == _EIGHTH for title in first):
         # Passed over, it would make another class the top one where it is the model's answer.
         raise FerError(f"{file}: a column is of {_EIGHTH}, none of the seven classes. Leave it out, or add it to one.")
+    _check_not_answers_alone(file, rows)
     for emotion in EMOTIONS:
         if (n := classes.count(emotion)) != 1:
             found = f"{n} columns are of {emotion}" if n else f"no column is of {emotion}"
@@ -113,14 +114,39 @@ def _titled_columns(file: str | Path, first: list[str], classes: list[str | None
     return [classes.index(emotion) for emotion in EMOTIONS]
 
 
+def _check_not_answers_alone(file: str | Path, rows: list[Row]) -> None:
+    """Refuses a file that says of each image which class it is, and no more."""
+    last = rows[-1][1]
+    if len(last) <= len(EMOTIONS) and any(parse_emotion(cell) for cell in last if not _is_number(cell)):
+        raise FerError(
+            f"{file}: it holds only the answers (line {rows[-1][0]}: {_listed(last)}). Seven numbers are needed for "
+            "each file: probabilities, scores or logits of all classes."
+        )
+
+
 def _ordered(
-    file: str | Path, first: list[str], classes: list[str | None], files: list[int], order: Sequence[str]
+    file: str | Path,
+    rows: list[Row],
+    first: list[str],
+    classes: list[str | None],
+    files: list[int],
+    order: Sequence[str],
 ) -> list[int]:
     if any(classes):
         raise FerError(f"{file}: its columns name their classes (found {_listed(first)}). Leave --labels out.")
     numbers = [at for at in range(len(first)) if at not in (files or [_first_text(first)])]
     if len(numbers) != len(EMOTIONS):
-        raise FerError(f"{file}: {len(numbers)} columns beside that of the files, expected {len(EMOTIONS)} numbers.")
+        _check_not_answers_alone(file, rows)
+        if not numbers:
+            raise FerError(
+                f"{file}: no columns of numbers (its first line: {_listed(first)}). Expected a CSV with a column "
+                "`file` and seven numbers, one for each class."
+            )
+        columns = "1 column" if len(numbers) == 1 else f"{len(numbers)} columns"
+        raise FerError(
+            f"{file}: {columns} beside that of the files, expected seven numbers, one for each class; found "
+            f"{_listed(first)}."
+        )
     return [numbers[order.index(emotion)] for emotion in EMOTIONS]
 
 
@@ -140,7 +166,15 @@ def _is_number(cell: str) -> bool:
 def _number(file: str | Path, line: int, cell: str) -> float:
     value = float(cell) if _is_number(cell) else np.nan
     if not np.isfinite(value):
-        raise FerError(f"{file}: line {line} has {printable(cell.strip())[:40]!r} where a number is expected.")
+        said = printable(cell.strip())[:40]
+        if not said:
+            raise FerError(f"{file}: line {line} has an empty cell where a number is expected.")
+        hint = ""
+        if said.endswith("%"):
+            hint = " Remove the sign %."
+        elif "," in said and _is_number(said.replace(",", ".")):
+            hint = " Write numbers with a point, not a comma."
+        raise FerError(f"{file}: line {line} has {said!r} where a number is expected.{hint}")
     return value
 
 

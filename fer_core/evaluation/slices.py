@@ -20,7 +20,7 @@ from fer_core.data.quality import Quality
 from fer_core.errors import FerError
 from fer_core.evaluation.csv_rows import FILE_TITLES, by_file, file_columns, rows_of
 from fer_core.evaluation.matching import Matches, check_some, match
-from fer_core.evaluation.metrics import Interval, Ints, class_scores, confusion_matrix, wilson_interval
+from fer_core.evaluation.metrics import Interval, Ints, class_scores, confusion_matrix, share_words, wilson_interval
 from fer_core.workspace import printable
 
 if TYPE_CHECKING:
@@ -98,10 +98,8 @@ class Slice:
 
     @property
     def said(self) -> str:
-        """Accuracy, half its interval (of few images, where it is lopsided, both ends) and how many there are."""
-        low, high = self.ci95
-        around = f"(95 % interval {100 * low:.0f} to {100 * high:.0f})" if self.few else f"± {50 * (high - low):.1f}"
-        return f"{100 * self.accuracy:.1f} % {around} of {self.n:,}"
+        """Accuracy, its interval and how many there are."""
+        return f"{share_words(self.accuracy, self.ci95)} of {self.n:,}"
 
     @property
     def against_rest(self) -> str:

@@ -22,6 +22,7 @@ OCCLUSION: Final = "Occlusion"
 
 _PATCH: Final = 1 / 4  # side of what occlusion covers at a time, of the face's: an eye or the mouth, 12 of 48 pixels
 _PLACES: Final = 8  # along each side where it is put: every 6 of 48 pixels
+_LITTLE: Final = 0.01  # of a probability: a map is relative to its brightest place, however little that is
 _STRENGTH: Final = 0.65  # of the colours over the face, where the influence is greatest: its lines stay visible
 _COLOURS: Final = {"light": ("#FFFFFF", "#1B2226"), "dark": ("#0F1318", "#E6EAED")}  # paper and ink
 
@@ -90,6 +91,17 @@ def relative(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(positive / most if most > 0 else positive, np.float32)
 
 
+def occlusion_heat(drops: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``relative`` of an occlusion map; all 0 where no place lowers the probability by a point, as good as nothing."""
+    return relative(drops) if drops.max() >= _LITTLE else np.zeros_like(drops)
+
+
+def grid_words(heat: NDArray[np.float32]) -> str:
+    """How fine a map is: ``3 x 3 places``."""
+    rows, columns = heat.shape
+    return f"{rows} x {columns} places"
+
+
 def agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """How alike two maps of a face are: their correlation, -1 to 1, on the coarser one's grid.
 
@@ -107,7 +119,7 @@ def overlay(crop: Pixels, heat: NDArray[np.float32], side: int) -> Pixels:
 
     Args:
         crop: uint8 ``[H, W, C]``.
-        heat: 0 to 1, from ``heat_map`` or ``relative``.
+        heat: 0 to 1, from ``heat_map`` or ``occlusion_heat``.
         side: Height and width of the result in pixels.
 
     Returns:
@@ -133,7 +145,7 @@ def legended(
 
     Args:
         crop: uint8 ``[H, W, C]``.
-        heat: 0 to 1, from ``heat_map`` or ``relative``.
+        heat: 0 to 1, from ``heat_map`` or ``occlusion_heat``.
         emotion: Which expression the map is of.
         method: ``GRAD_CAM`` or ``OCCLUSION``.
         theme: Of the paper below the face, "light" or "dark".
@@ -151,7 +163,7 @@ def legended(
     left = round((side - bar[0] + 1.3 * size) / 2)  # "nothing" is longer than "most"
     picture.paste(Image.fromarray(legend), (left, middle - bar[1] // 2))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size)
-    draw.text((side / 2, 1.06 * side), f"{emotion.capitalize()} · {method}", ink, font, "mm")
+    draw.text((side / 2, 1.06 * side), f"{emotion.capitalize()} · {method}, {grid_words(heat)}", ink, font, "mm")
     draw.text((left - size / 2, middle), "nothing", ink, font, "rm")
     draw.text((left + bar[0] + size / 2, middle), "most", ink, font, "lm")
     return np.asarray(picture)
@@ -175,6 +187,6 @@ def write_explained(folder: Path, number: int, result: PictureResult, predictor:
         if method == GRAD_CAM:
             heat = heat_map(predictor, face.crop, face.emotion)
         else:
-            heat = relative(occlusion_map(predictor, face.crop, face.emotion))
+            heat = occlusion_heat(occlusion_map(predictor, face.crop, face.emotion))
         picture = legended(face.crop, heat, face.emotion, method)
         Image.fromarray(picture).save(folder / f"{stem}-{place}-{face.emotion}.png")

@@ -85,6 +85,9 @@ class TrainingData(BaseModel):
 
 UNKNOWN_DATA: Final = TrainingData(name="unknown", fingerprint="", policy="unknown")
 
+CHOSEN_ON: Final = "Chosen and fitted on these images: a little optimistic; test is the fair figure."
+"""What holds of the scores of a model where ``ServedModel.chosen_on`` does."""
+
 UNKNOWN_TRAINING: Final = "What it was trained on is not known"
 """How a note on the card of such a model begins."""
 
@@ -140,6 +143,11 @@ class ServedModel:
         if self.run is not None and self.card is not None and self.card.dataset.fingerprint == fingerprint:
             return self.run
         return evaluation_folder(evaluations, self.path, fingerprint)
+
+    def chosen_on(self, fingerprint: str, split: str) -> bool:
+        """Whether a split of a dataset, given by its fingerprint, is that which it was chosen and fitted on."""
+        card = self.card
+        return card is not None and card.dataset.fingerprint == fingerprint and card.selection_set == split
 
     @property
     def fingerprints(self) -> Path | None:

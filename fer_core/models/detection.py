@@ -94,7 +94,7 @@ def detect(
     evidence = f"{fits[scale].words} of {len(labels):,} {source} with pixel values {scale}"
     evidence += f" ({others})" if others else ""
     if doubt := fits[scale].doubt(evidence):
-        raise ModelError(f"{doubt} State --labels and --scale if you know them.")
+        raise ModelError(f"{doubt} State {fits[scale].option} and --scale if you know them.")
     found = fits[scale].order
     assert found is not None  # there is no doubt
     return Detected(found, scale, evidence)

@@ -27,7 +27,7 @@ from fer_core.evaluation.figures import (
     write_confusion_matrix,
     write_prediction_samples,
 )
-from fer_core.evaluation.metrics import Floats
+from fer_core.evaluation.metrics import Floats, share_words
 from fer_core.evaluation.predictions import Origin, predictions_file, write_predictions
 from fer_core.evaluation.report import EvaluationReport, evaluate_predictions, report_table
 from fer_core.evaluation.reveals import reveals
@@ -128,9 +128,8 @@ def write_results(
 
 
 def finding(report: EvaluationReport, leaks: str) -> str:
-    """The closing sentence of a run: validation accuracy, half its 95% interval, number of images, leaks."""
-    low, high = report.ci95
-    return f"Validation {100 * report.accuracy:.1f} % ± {(high - low) * 50:.1f} · n {report.n:,} · {leaks}"
+    """The closing sentence of a run: validation accuracy, its 95% interval, number of images, leaks."""
+    return f"Validation {share_words(report.accuracy, report.ci95)} · n {report.n:,} · {leaks}"
 
 
 def _draw(run: Run, validation: Split, probabilities: Floats, report: EvaluationReport, title: str) -> None:

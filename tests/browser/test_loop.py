@@ -46,7 +46,7 @@ def click_until(target: Locator, column: float, row: float, outcome: Locator) ->
 def look_at_pictures(page: Page) -> None:
     """From the matrix to a picture and the next one, by mouse."""
     expect(page.get_by_role("heading", name="Evaluate", exact=True)).to_be_visible()
-    expect(page.get_by_text(re.compile(r"% ± .* · validation · n \d+ · Clean"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"% [±(].* · validation · n \d+ · Clean"))).to_be_visible()
     matrix, sheet = (page.locator(".js-plotly-plot").nth(n).locator(".nsewdrag").first for n in (0, 1))
     happy = 3.5 / 7  # drawn faces are nearly all read rightly
     click_until(matrix, happy, happy, page.get_by_text("happy read rightly"))
@@ -101,7 +101,7 @@ def test_from_archives_to_a_prediction(page, server, archives, tmp_path):
     stopped_at = epoch(page)
     assert seen < stopped_at < 40
     page.get_by_role("button", name="Resume").click()
-    expect(page.get_by_text(re.compile(r"Done: .* % ± .* validation · n \d+ · Clean"))).to_be_visible(timeout=LONG)
+    expect(page.get_by_text(re.compile(r"Done: .* % [±(].* validation · n \d+ · Clean"))).to_be_visible(timeout=LONG)
     assert epoch(page) == 40
 
     page.get_by_role("link", name="See where it is wrong").click()

@@ -14,6 +14,7 @@ from dashboard.evaluation import _csv, kept, most_confused
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.predictions import Origin, predictions_file, read_predictions, write_predictions
 from fer_core.evaluation.reveals import reveals
+from fer_core.inference.served import CHOSEN_ON
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, list_jobs
@@ -70,6 +71,7 @@ def test_evaluate_now_scores_the_model_as_a_job(workspace, run, dataset):
     app.run()
     report = read_predictions(predictions_file(run, "validation"))
     assert f"validation · n {len(report):,} · Clean" in text_of(app)
+    assert CHOSEN_ON in text_of(app)
     assert len(app.get("plotly_chart")) == 2
 
 
@@ -125,6 +127,7 @@ def test_two_models_are_compared_picture_by_picture(workspace, run, dataset):
     app = open_page("evaluate", model="bright", cells="Difference")
     points = 100 * (right.mean() - there.mean())
     assert f"bright against dim: {points:+.1f} ± " in text_of(app)
+    assert app.code[0].value.endswith("--split validation --against dim")
     assert f"points on {len(this):,} validation images; exact McNemar test p" in text_of(app)
     assert f"dim: {100 * there.mean():.1f} % ± " in text_of(app)
     only = app.get("button_group")[-1].options
@@ -247,6 +250,7 @@ def test_classes_hold_the_report(run, dataset):
     app = open_page("evaluate", view="Classes")
     report = app.dataframe[0].value.set_index("class")
     assert report.loc["accuracy", "support"] == len(table)
+    assert re.fullmatch(r"0\.\d\d to [01]\.\d\d", report.loc["happy", "recall_interval"])
     happy = table["label"] == EMOTIONS.index("happy")
     assert report.loc["happy", "support"] == happy.sum()
     assert report.loc["happy", "average_precision"] == pytest.approx(average_precision_score(happy, table["p_happy"]))
@@ -268,6 +272,7 @@ def test_the_test_split_is_sealed_until_it_is_revealed_and_that_is_counted(works
     app.run()
     assert "have been looked at once in this workspace" in text_of(app)
     assert f"test · n {len(sha):,}" in text_of(app)
+    assert CHOSEN_ON not in text_of(app)
     assert reveals(workspace, sha) == 1
 
 

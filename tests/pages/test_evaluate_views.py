@@ -27,6 +27,7 @@ def test_a_threshold_shows_its_price_at_once_and_is_carried_to_predict(run, data
     assert answered_at(probabilities, labels, 0.7).said in text_of(app)
     app.slider(key="uncertain_below").set_value(0.85).run()
     assert not app.exception
+    assert app.code[0].value.endswith("--split validation --uncertain-below 0.85")
     assert answered_at(probabilities, labels, 0.85).said in text_of(app)
     assert "no temperature is known of this model" in text_of(app)
     assert any("threshold=0.85" in link.proto.query_string for link in app.get("page_link"))
@@ -61,6 +62,7 @@ def test_slices_show_the_wrong_images_of_the_chosen_one(run, dataset):
         line = next(part.value for part in app.markdown if "read wrongly" in part.value)
         total += int(line.removeprefix("**").split()[0].replace(",", ""))
     assert total == (table["label"] != table["predicted"]).sum()
+    assert app.code[0].value.endswith(" --slice-by blur")
 
 
 def test_a_link_to_a_column_that_is_not_there_shows_what_is(run, dataset):
@@ -78,6 +80,7 @@ def test_columns_of_an_uploaded_csv_are_dimensions_and_a_bad_one_is_told(run, da
     assert f"mine.csv: {len(table):,} of {len(table):,} images." in text_of(app)
     app.segmented_control(key="slice_by").set_value("camera").run()
     assert sorted(app.selectbox(key="slice").options) == ["cam0", "cam1"]
+    assert app.code[0].value.endswith(" --slice-by mine.csv")
     app.file_uploader(key="slice_file").set_value(("bad.csv", b"file,age\nno.png,1", "text/csv")).run()
     assert "bad.csv: none of its 1 files can be matched" in text_of(app)
     assert app.segmented_control(key="slice_by").value == "brightness"

@@ -83,6 +83,17 @@ def test_the_order_is_found_out_on_test_only_as_a_counted_look(workspace, datase
     assert reveals(workspace, sha) == 1
 
 
+def test_an_order_that_is_none_in_use_is_preselected_and_images_without_a_result_are_counted(workspace, dataset):
+    order = ["neutral", *EMOTIONS[:6]]
+    lines = write_csv(dataset, "validation", order, named=False).splitlines()
+    app = open_page("evaluate")
+    told = add(app, "\n".join(lines[:-5]))
+    assert f"but the order {', '.join(order)} fits " in told
+    assert "--labels" not in told
+    assert next(box for box in app.selectbox if box.label == "Order of its columns").value == ",".join(order)
+    assert "The other 5 images have no result and are not scored." in told
+
+
 def test_a_second_click_neither_looks_nor_starts_again(workspace, dataset):
     """The browser sends both before the page has answered the first."""
 

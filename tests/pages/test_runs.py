@@ -61,11 +61,13 @@ def test_every_run_is_a_row_with_its_score_and_data(three):
 
 
 def test_the_finding_names_the_best_run_and_those_that_are_as_good(workspace, dataset, three):
-    assert "fine is best so far of 3 runs (1 more within noise of it): 98.6 % ± " in text_of(open_page("runs"))
+    assert "fine is best so far of 3 runs (1 more within noise of it): 98.6 % (92.3 to 99.7) " in text_of(
+        open_page("runs")
+    )
     run_folder.delete(workspace, "poor")
     assert "Differences of 2 runs so far are inside noise. Highest is fine: 98.6 %" in text_of(open_page("runs"))
     run_folder.delete(workspace, "good")
-    assert "fine is the only finished run: 98.6 % ± " in text_of(open_page("runs"))
+    assert "fine is the only finished run: 98.6 % (92.3 to 99.7) " in text_of(open_page("runs"))
 
 
 def test_a_leaky_score_is_not_the_best_one(workspace, three):

@@ -304,7 +304,7 @@ def test_the_best_finished_run_of_a_recipe_is_on_its_card(workspace, squares):
     write_finished_run(workspace, "poor", squares, wrong=range(30))
     write_finished_run(workspace, "good", squares, wrong=range(7))
     text = text_of(open_page("train"))
-    assert "Best here: 90.0 % ± 7.2 · validation · n 70 · Clean (good)" in text
+    assert "Best here: 90.0 % (80.8 to 95.1) · validation · n 70 · Clean (good)" in text
     assert "(poor)" not in text
     assert (workspace.runs / "poor" / CARD_FILE).is_file()
 

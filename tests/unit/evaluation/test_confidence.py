@@ -107,6 +107,9 @@ def test_no_images_are_defined_values_without_warnings():
 
 def test_the_price_of_a_threshold_in_words():
     probabilities, labels = said(*[0.9] * 60, *[0.4] * 40), np.where(np.arange(100) < 54, 0, 1)
-    assert answered_at(probabilities, labels, 0.5).said == "90.0 % ± 7.7 right on 60.0 % of images; 40.0 % uncertain."
+    assert (
+        answered_at(probabilities, labels, 0.5).said
+        == "90.0 % (79.9 to 95.3) right on 60.0 % of images; 40.0 % uncertain."
+    )
     assert answered_at(probabilities, labels, 0.3).said == "54.0 % ± 9.6 right on all images; none is uncertain."
     assert answered_at(probabilities, labels, 0.95).said == "No image is answered: all are uncertain."

@@ -12,7 +12,7 @@ from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.predictions import origin_of, predictions_file, read_predictions
 from fer_core.evaluation.report import report_of
-from fer_core.inference.served import ModelCard, find_model
+from fer_core.inference.served import CHOSEN_ON, ModelCard, find_model
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, list_jobs
@@ -247,6 +247,9 @@ def test_the_terminal_shows_both_accuracies_and_every_class(capfd, run, prepared
     assert "Never seen in train" in out
     assert all(row in out for row in (*EMOTIONS, "macro avg", "Confusion matrix"))
     assert "stratified bootstrap, 2,000 resamples, seed 0" in out
+    assert "Ang    Dis    Fea    Hap    Sad    Sur    Neu\n   angry " in out
+    assert CHOSEN_ON in out
+    assert CHOSEN_ON not in call(capfd, "evaluate", "bright", prepared.folder, "--split", "test")[1]
 
 
 @pytest.mark.parametrize(

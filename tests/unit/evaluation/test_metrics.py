@@ -70,3 +70,16 @@ def test_no_images_give_zeros_without_warnings():
 )
 def test_wilson_interval(correct, n, low, high):
     assert metrics.wilson_interval(correct, n) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "words"),
+    [
+        (929, 1340, "69.3 % ± 2.5"),
+        (150, 152, "98.7 % (95.3 to 99.6)"),  # with half its width added, it would pass 100 %
+        (1, 70, "1.4 % (0.3 to 7.7)"),
+        (70, 70, "100.0 % (94.8 to 100.0)"),
+    ],
+)
+def test_an_interval_that_is_far_from_symmetric_is_told_by_its_ends(correct, n, words):
+    assert metrics.share_words(correct / n, metrics.wilson_interval(correct, n)) == words

@@ -18,7 +18,7 @@ from fer_core.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from fer_core.evaluation.report import EvaluationReport, evaluate_predictions, report_table
+from fer_core.evaluation.report import EvaluationReport, evaluate_predictions, interval_table, report_table
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,15 @@ def test_the_table_agrees_with_scikit_learn(predictions):
             [row["precision"], row["recall"], row["f1-score"], row["support"]]
         )
     assert table.loc["accuracy", "f1"] == pytest.approx(expected["accuracy"])
+
+
+def test_the_table_holds_the_intervals_that_there_are(predictions):
+    report = evaluate_predictions(*predictions, None, "")
+    table = interval_table(report).set_index("class")
+    assert tuple(table.loc["happy", ["recall_low", "recall_high"]]) == report.intervals.recall["happy"]
+    assert tuple(table.loc["macro avg", ["recall_low", "recall_high"]]) == report.intervals.macro_recall
+    assert tuple(table.loc["macro avg", ["f1_low", "f1_high"]]) == report.intervals.macro_f1
+    assert table.loc["weighted avg", ["recall_low", "f1_low"]].isna().all()
 
 
 @pytest.mark.parametrize("missing", [[], [1], [1, 3, 6]], ids=str)

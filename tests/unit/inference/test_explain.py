@@ -17,6 +17,7 @@ from fer_core.inference.explain import (
     heat_map,
     legended,
     methods,
+    occlusion_heat,
     occlusion_map,
     overlay,
     relative,
@@ -137,6 +138,12 @@ def test_maps_of_different_finenesses_are_compared_on_the_coarser_grid():
     assert agreement(fine, coarse) == pytest.approx(1)
     assert agreement(1 - coarse, fine) == pytest.approx(-1)
     assert np.isnan(agreement(coarse, np.zeros((8, 8), np.float32)))
+
+
+def test_drops_of_less_than_a_point_are_no_map():
+    drops = np.array([[0.009, -0.2], [0, 0.004]], np.float32)
+    assert not occlusion_heat(drops).any()
+    assert occlusion_heat(2 * drops).max() == 1
 
 
 def test_the_map_adds_up_to_what_the_pooled_features_say(bundled, face):

@@ -48,7 +48,9 @@ def test_nothing_is_guessed_where_the_orders_fit_alike():
 
 def test_quite_another_order_is_a_hint_and_no_guess():
     order = ("happy", "sad", "angry", "neutral", "fear", "surprise", "disgust")
-    with pytest.raises(ModelError, match=rf"Neither known order.*--labels {','.join(order)} fits"):
+    with pytest.raises(
+        ModelError, match=rf"Neither known order.*but the order {', '.join(order)} fits.*--labels {','.join(order)} and"
+    ):
         detect({"0-1": answers(order, 0.8)}, LABELS, None, "pictures")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from fer_core.cli.evaluate import SEALED
 from fer_core.errors import DatasetError, FerError, JobError, Stopped
+from fer_core.evaluation.metrics import share_words
 from fer_core.evaluation.predictions import probabilities_of, read_predictions
 from fer_core.inference.served import find_model
 from fer_core.jobs.state import JobState
@@ -93,8 +94,7 @@ def test_a_run_leaves_everything_that_its_contract_names(home, finished):
     assert list(card.metrics) == ["validation"]  # the test split stays sealed
     assert any(SEALED in text for text in card.notes)
     report = card.metrics["validation"]
-    half = (report.ci95[1] - report.ci95[0]) * 50
-    assert run.status.message == f"Validation {100 * report.accuracy:.1f} % ± {half:.1f} · n 21 · Clean"
+    assert run.status.message == f"Validation {share_words(report.accuracy, report.ci95)} · n 21 · Clean"
     assert report.leak_free.n == 21
 
 
