@@ -216,7 +216,7 @@ def choose(label: str, options: list[str], key: str) -> str:
     st.session_state[f"{key}_page"] = st.session_state.get("page")
     settled = st.session_state.get(f"{key}_settled")
     # Of what a callback has just chosen, the address does not know yet.
-    behind = handed not in st.query_params and st.session_state.get(key) in options
+    behind = handed not in st.query_params and st.session_state.get(key, "") in (None, *options)
     if handed in st.query_params:
         st.query_params.pop(handed)
         st.session_state[key] = linked
@@ -257,6 +257,13 @@ def stand_in_address(*keys: str) -> None:
             st.query_params.update(missing)
         except StreamlitAPIException:  # bound already: then the pickers write what they are told
             st.session_state.update(missing)
+
+
+def let_go(key: str) -> None:
+    """Makes a picker begin anew whose choice was just deleted; only in a callback."""
+    st.session_state[key] = None
+    with contextlib.suppress(StreamlitAPIException):  # bound: then the picker writes what is chosen next
+        st.query_params.pop(key, None)
 
 
 def _settle_chosen(key: str) -> None:

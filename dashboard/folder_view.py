@@ -21,6 +21,7 @@ from dashboard.components import (
     finding,
     job_card,
     job_command,
+    let_go,
     newest_job,
     page_link,
     show_kept_error,
@@ -152,8 +153,7 @@ def _results(job: Job, folder: Path, summary: Summary) -> None:
 def _delete(job: Job) -> None:
     with errors_kept(_REFUSED):
         supervisor.delete(job)
-        st.session_state.pop(_JOB, None)
-        st.query_params.pop(_JOB, None)
+        let_go(_JOB)
 
 
 def _by_folder(summary: Summary) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dashboard import caching, charts, timeline
@@ -22,6 +23,7 @@ from dashboard.components import (
     is_upload,
     job_card,
     job_command,
+    let_go,
     may_be_seen,
     show_kept_error,
     theme,
@@ -120,8 +122,7 @@ def _delete(job: Job) -> None:
     with errors_kept(_REFUSED):
         supervisor.delete(job)
         caching.forget_video_tables()
-        st.session_state.pop(_JOB, None)
-        st.query_params.pop(_JOB, None)
+        let_go(_JOB)
 
 
 def _form(model: ServedModel, detector: DetectorChoice, threshold: float, busy: bool) -> UploadedFile | None:
@@ -176,7 +177,9 @@ def _start(upload: UploadedFile | None, path: str, options: list[str]) -> None:
     with errors_kept(_REFUSED):
         _check_room()
         name = _start_upload(upload, options) if upload else _start_path(path, options)
-        st.session_state[_JOB] = st.query_params[_JOB] = name
+        st.session_state[_JOB] = name
+        with contextlib.suppress(StreamlitAPIException):  # bound where there are others: then the picker writes it
+            st.query_params[_JOB] = name
         st.session_state[_AT] = 0.0
 
 

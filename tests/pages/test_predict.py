@@ -286,6 +286,19 @@ def test_results_of_a_folder_can_be_deleted(workspace, album):
     assert "5 faces" not in text_of(app)
 
 
+def test_of_two_results_the_one_in_the_address_can_be_deleted(workspace, album):
+    for _ in range(2):
+        read_folder(album)
+        finished(list_jobs(workspace.jobs)[0])
+    names = {job.name for job in list_jobs(workspace.jobs)}
+    app = open_page("predict", model="bright", predict="Folder").run()
+    chosen = app.selectbox(key="results").value
+    app.button(key=f"delete-{chosen}").click().run()
+    assert not app.exception
+    assert not app.toast
+    assert [job.name for job in list_jobs(workspace.jobs)] == [*names - {chosen}]
+
+
 def test_a_score_that_cannot_be_started_is_told(workspace, album, monkeypatch):
     read_folder(album)
     finished(list_jobs(workspace.jobs)[0])
