@@ -50,6 +50,8 @@ st.set_page_config(page_icon=ROOT / "dashboard" / "icon.svg", layout="wide", ini
 page = st.navigation(PAGES)
 st.set_page_config(page_title=f"{page.title} · FER")
 st.session_state["page"] = page.title
+# "(required)" beside pickers that always have a choice tells nobody anything.
+st.html("<style>[data-testid=stWidgetLabelRequired] { display: none }</style>")
 st.logo(ROOT / "dashboard" / "logo.svg", size="large")
 st.title(page.title, anchor=False)
 st.caption(CAPTIONS[page.title])
