@@ -258,7 +258,7 @@ def _over_epochs(figure: go.Figure, phases: Sequence[tuple[str, int]], theme: st
     figure.update_xaxes(title={"text": "Epoch", "font": {"size": 12}}, row=last, col=1)
     figure.update_yaxes(fixedrange=True, gridcolor=BORDER[theme])
     figure.update_layout(hovermode="x unified")
-    return _bare(figure, height=460).update_layout(margin_t=24)  # the names of phases stand there
+    return bare(figure, height=460).update_layout(margin_t=24)  # the names of phases stand there
 
 
 def _bands(figure: go.Figure, phases: Sequence[tuple[str, int]], theme: str) -> None:
@@ -366,7 +366,7 @@ def run_overlay(runs: Sequence[RunCurves], theme: str, *, smoothing: float = 0.0
     figure.update_xaxes(title={"text": "Epoch", "font": {"size": 12}}, row=2, col=1)
     figure.update_yaxes(fixedrange=True, gridcolor=BORDER[theme], nticks=5)
     figure.update_layout(hovermode="x")
-    return _bare(figure, height=460)
+    return bare(figure, height=460)
 
 
 def _behind(figure: go.Figure, line: Sequence[float] | None, band: Band | None, colour: str, row: int) -> None:
@@ -437,7 +437,7 @@ def balance_bars(plans: Mapping[str, ClassPlan], theme: str, *, touched: bool = 
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(range=[0, max(1, *(max(s.before, s.after) for s in steps))], visible=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, ticksuffix="  ")
-    return _bare(figure, height=290).update_layout(margin_r=16 + 7 * longest)  # pixels: the labels stand in the margin
+    return bare(figure, height=290).update_layout(margin_r=16 + 7 * longest)  # pixels: the labels stand in the margin
 
 
 def _told(step: ClassPlan) -> str:
@@ -466,7 +466,7 @@ def weight_bars(counts: Mapping[str, int], weights: Mapping[str, float], theme: 
     )  # fmt: skip
     figure.update_xaxes(range=[0, max(shown)], visible=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, ticksuffix="  ")
-    return _bare(figure, height=290).update_layout(margin_r=16 + 7 * max(map(len, told)))  # pixels, for the labels
+    return bare(figure, height=290).update_layout(margin_r=16 + 7 * max(map(len, told)))  # pixels, for the labels
 
 
 def class_distribution(counts: Mapping[str, Mapping[str, int]], theme: str) -> go.Figure:
@@ -488,7 +488,7 @@ def class_distribution(counts: Mapping[str, Mapping[str, int]], theme: str) -> g
     figure.update_layout(barmode="group", bargap=0.25)
     figure.update_xaxes(fixedrange=True)
     figure.update_yaxes(fixedrange=True, gridcolor=BORDER[theme], nticks=5, rangemode="tozero")
-    return _bare(figure, height=260)
+    return bare(figure, height=260)
 
 
 def confusion_matrix(
@@ -623,7 +623,7 @@ def _matrix(
         title={"text": "True", "font": {"size": 12}, "standoff": 4},
     )  # fmt: skip
     figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")
-    return _bare(figure, height=440)
+    return bare(figure, height=440)
 
 
 def contact_sheet(pictures: Sequence[Pixels], words: Sequence[str], columns: int = 6, height: int = 280) -> go.Figure:
@@ -669,14 +669,15 @@ def contact_sheet(pictures: Sequence[Pixels], words: Sequence[str], columns: int
         visible=False, range=[down, 0], fixedrange=True, scaleanchor="x", constrain="domain", constraintoward="top"
     )
     figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")
-    _bare(figure, height=height)
+    bare(figure, height=height)
     return figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
 
 
-def _bare(figure: go.Figure, height: int) -> go.Figure:
+def bare(figure: go.Figure, height: int, right: int = 28) -> go.Figure:
+    """A figure without legend and background; ``right`` is its margin there, in pixels."""
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 28, "t": 8, "b": 8},
+        margin={"l": 8, "r": right, "t": 8, "b": 8},
         showlegend=False,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -248,6 +248,26 @@ def choose(label: str, options: list[str], key: str) -> str:
     if chosen is None:  # "Back", to an address that did not name it yet
         st.rerun()
     return chosen
+
+
+def choose_view(views: Iterable[str], key: str = "view", first: str | None = None) -> str:
+    """The switch between the views of a page, bound to the URL; only the open one's code is to run.
+
+    Args:
+        views: At least one.
+        key: Of the widget and of the URL's parameter.
+        first: The one to begin with; None for the first of them.
+    """
+    names = list(views)
+    return st.segmented_control(
+        "View",
+        names,
+        default=first or names[0],
+        required=True,
+        key=key,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
 
 
 def stand_in_address(*keys: str) -> None:

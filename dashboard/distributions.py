@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from dashboard import caching, charts
-from dashboard.components import plain, theme
+from dashboard.components import choose_view, plain, theme
 from fer_core.data.balance import ClassPlan
 from fer_core.data.dataset import SPLITS, Dataset
 from fer_core.data.info import BALANCED
@@ -16,10 +16,7 @@ from fer_core.data.info import BALANCED
 def distributions(dataset: Dataset, plans: Mapping[str, ClassPlan]) -> None:
     """Images of every class by split, step by step, or by source; only the open view is drawn."""
     st.markdown("**Images of every class**")
-    view = st.segmented_control(
-        "View", ["Steps", "Sources"], default="Steps", required=True, key="counts_by", bind="query-params",
-        label_visibility="collapsed",
-    )  # fmt: skip
+    view = choose_view(["Steps", "Sources"], "counts_by")
     (_by_step if view == "Steps" else _by_source)(dataset, plans)
 
 

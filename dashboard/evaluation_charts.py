@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.charts import ACCENT, BORDER, EMOTION_DASHES, QUIET
+from dashboard.charts import ACCENT, BORDER, EMOTION_DASHES, QUIET, bare
 from dashboard.drawings import INK, apart
 from fer_core.emotions import PALETTES
 from fer_core.evaluation.confidence import Answered, CoverageCurve, ReliabilityBins
@@ -17,6 +17,7 @@ from fer_core.evaluation.curves import ClassCurve
 from fer_core.evaluation.slices import Slice
 
 _HEIGHT: Final = 320
+_RIGHT: Final = 12  # margin in pixels
 _MOST_POINTS: Final = 400  # of the coverage curve: more cannot be told apart
 _RECALLS: Final = np.linspace(0, 1, 300)[1:]  # at which precision is drawn
 _TALL: Final = 400
@@ -52,7 +53,7 @@ def reliability(after: ReliabilityBins, before: ReliabilityBins | None, theme: s
     _percent_axes(figure, theme, "Stated probability %", "Right %")
     figure.update_xaxes(range=[0, 102])
     figure.update_yaxes(range=[0, 102])
-    return _bare(figure, _HEIGHT)
+    return bare(figure, _HEIGHT, _RIGHT)
 
 
 def coverage(curve: CoverageCurve, answered: Answered, theme: str) -> go.Figure:
@@ -88,7 +89,7 @@ def coverage(curve: CoverageCurve, answered: Answered, theme: str) -> go.Figure:
     _percent_axes(figure, theme, "Answered, % of the images", "Right, % of the answered")
     figure.update_xaxes(range=[0, 102])
     figure.update_yaxes(range=[max(0, low - 4), 102])
-    return _bare(figure, _HEIGHT)
+    return bare(figure, _HEIGHT, _RIGHT)
 
 
 def precision_recall(curves: Mapping[str, ClassCurve], theme: str) -> go.Figure:
@@ -117,7 +118,7 @@ def precision_recall(curves: Mapping[str, ClassCurve], theme: str) -> go.Figure:
     _percent_axes(figure, theme, "Recall %", "Precision %")
     figure.update_xaxes(range=[0, 100.5], nticks=6)
     figure.update_yaxes(range=[0, 102])
-    return _bare(figure, _TALL).update_layout(margin_r=76)  # the names stand there
+    return bare(figure, _TALL, 76)  # the names stand in the margin
 
 
 def slice_dots(slices: Sequence[Slice], overall: float, chosen: str, theme: str) -> go.Figure:
@@ -179,7 +180,7 @@ def slice_dots(slices: Sequence[Slice], overall: float, chosen: str, theme: str)
         tickfont={"size": 12},
     )  # fmt: skip
     figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")
-    return _bare(figure, 60 + _ROW * len(slices))
+    return bare(figure, 60 + _ROW * len(slices), _RIGHT)
 
 
 def _short(names: Sequence[str]) -> list[str]:
@@ -198,15 +199,4 @@ def _percent_axes(figure: go.Figure, theme: str, x: str, y: str) -> None:
     figure.update_xaxes(title={"text": x, "font": {"size": 12}}, fixedrange=True, zeroline=False, showgrid=False)
     figure.update_yaxes(
         title={"text": y, "font": {"size": 12}}, fixedrange=True, zeroline=False, gridcolor=BORDER[theme], nticks=6
-    )
-
-
-def _bare(figure: go.Figure, height: int) -> go.Figure:
-    return figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
-        showlegend=False,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        dragmode=False,
     )

@@ -229,12 +229,3 @@ def _remove(model: KeptResults) -> None:
     delete_results(model)
     if models := list_models(Workspace.default()):
         settle("model", models[0].name)
-
-
-def command_of(view: View) -> list[str]:
-    """The command line that scores the same again."""
-    origin = origin_of(view.table)
-    command = [KIND, origin.file or view.model.name, view.dataset.name, "--split", view.split]
-    command += ["--labels", origin.labels] if origin.labels else []
-    command += ["--tta", origin.tta] if origin.tta else []
-    return [*command, *(["--trained-on", origin.trained_on] if origin.trained_on else [])]

@@ -12,6 +12,7 @@ from dashboard import caching, charts, drawings
 from dashboard.components import (
     REFRESH_SECONDS,
     accuracy,
+    choose_view,
     duration,
     errors_shown,
     finding,
@@ -126,15 +127,7 @@ def _board(run: Run, dataset: Dataset | None) -> None:
 
 def _view(run: Run, dataset: Dataset | None) -> None:
     """The open view of the run; the others cost nothing."""
-    chosen = st.segmented_control(
-        "View",
-        VIEWS,
-        default=VIEWS[0],
-        required=True,
-        key="run_view",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    chosen = choose_view(VIEWS, "run_view")
     if chosen == "Log":
         st.code(run.job.log_tail(100) or "Nothing yet.", language=None, height=_HEIGHT)
     elif not (run.epoch_events or len(run.events.batches)):

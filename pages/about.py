@@ -3,16 +3,14 @@
 import streamlit as st
 
 from dashboard.about import show_card, show_machine, show_use
-from dashboard.components import model_picker
+from dashboard.components import choose_view, model_picker
 
 VIEWS = ("Model card", "Use and privacy", "This machine")
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     model = model_picker()
     first = VIEWS[0] if model else VIEWS[2]  # which says why there is none
-    view = st.segmented_control(
-        "View", VIEWS, default=first, required=True, key="about", bind="query-params", label_visibility="collapsed"
-    )
+    view = choose_view(VIEWS, "about", first)
 if view == "This machine":
     show_machine()
 elif view == "Use and privacy":

@@ -4,6 +4,7 @@ import streamlit as st
 
 from dashboard.components import (
     adopt_prepared,
+    choose_view,
     dataset_job_cards,
     dataset_picker,
     errors_shown,
@@ -38,9 +39,7 @@ def show(dataset: Dataset) -> None:
         st.caption(made_with)
     scores(dataset)
     pairs(dataset)
-    view = st.segmented_control(
-        "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
-    )
+    view = choose_view(VIEWS)
     if view == "Findings":
         findings_view(dataset)
     elif view == "Images":

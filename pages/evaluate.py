@@ -1,24 +1,24 @@
 """Evaluate: where the model is right, where it is wrong, and on which images."""
 
 import contextlib
-from pathlib import Path
 
 import streamlit as st
 
 from dashboard import caching
 from dashboard.components import (
     accuracy,
+    choose_view,
     dataset_picker,
     errors_shown,
     finding,
     job_card,
-    job_command,
     model_picker,
     newest_job,
     page_link,
     plain,
 )
 from dashboard.confidence_view import confidence
+from dashboard.evaluate_command import copy_as_command
 from dashboard.evaluation import View, choose_tta, classes, confusion_finding, downloads, leak_words, read_view, scores
 from dashboard.matrix_view import matrix_and_faces
 from dashboard.model_upload import choose_added
@@ -27,19 +27,15 @@ from dashboard.results_upload import (
     about_results,
     add_model_or_results,
     choose_added_results,
-    command_of,
     no_results,
     remove_results,
 )
 from dashboard.slices_view import slices
-from fer_core.data.dataset import Dataset
+from dashboard.unscored import not_evaluated, times_revealed
 from fer_core.errors import FerError
 from fer_core.evaluation.predictions import predictions_file
-from fer_core.evaluation.reveals import reveals
-from fer_core.evaluation.slices import IMAGE_DIMENSIONS
 from fer_core.inference.kept_results import KeptResults, list_results
 from fer_core.inference.served import CHOSEN_ON, ServedModel
-from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.workspace import Workspace
 
@@ -66,73 +62,6 @@ def dataset_of(model: ServedModel) -> str | None:
     return own
 
 
-def start(arguments: list[str], split: str, file: Path, drawn: float) -> None:
-    """Starts an evaluation, unless another tab did so since this page was drawn: a look must not count twice."""
-    job = newest_job("evaluate")
-    if written(file) != drawn or (job and job.state().alive and job.spec().arguments == arguments):
-        return
-    with errors_shown():
-        supervisor.launch(space.jobs, "evaluate", space.new_name(space.jobs, f"evaluate-{split}"), arguments)
-
-
-def written(file: Path) -> float:
-    """When a file was written; 0 where there is none."""
-    return file.stat().st_mtime if file.is_file() else 0.0
-
-
-def times_revealed(dataset: Dataset) -> str:
-    """How often the test split was looked at, in words."""
-    count = reveals(space, caching.table(dataset, "test")["pixel_sha"])
-    return {0: "have never been looked at", 1: "have been looked at once"}.get(
-        count, f"have been looked at {count} times"
-    )
-
-
-def not_evaluated(
-    model: ServedModel, dataset: Dataset, split: str, arguments: list[str], file: Path, busy: bool
-) -> None:
-    """What to do where there are no predictions yet; a test split is sealed until it is asked for."""
-    n = sum(dataset.counts()[split].values())
-    if not n:
-        finding(f"{dataset.name} has no {split} images. Choose another split or dataset.")
-        return
-    label, icon = "Evaluate now", ":material/play_arrow:"
-    if split == "test":
-        finding("The test result is sealed.")
-        st.markdown(
-            "A test set that is looked at again and again becomes a validation set: what is chosen by it is no longer "
-            f"measured by it. These {n:,} test images {times_revealed(dataset)} in this workspace. "
-            "Each look is counted, and a run's card says how often."
-        )
-        label, icon = "Reveal test result", ":material/lock_open:"
-    else:
-        finding(f"{model.name} has not been scored on the {n:,} {split} images of {dataset.name} yet.")
-    st.button(
-        label, type="primary", icon=icon, disabled=busy, on_click=start, args=(arguments, split, file, written(file))
-    )
-
-
-@st.fragment
-def copy_as_command(view: View) -> None:
-    """The command that prints what is shown; opening it is a run of its own, for views change without the page."""
-    with st.popover("Copy as command", icon=":material/terminal:", key="command", on_change="rerun"):
-        st.code(job_command([*command_of(view), *shown()]), language="bash", wrap_lines=True)
-
-
-def shown() -> list[str]:
-    """What the chosen view adds to the command of its scores."""
-    state = st.session_state
-    match state["view"]:
-        case "Confidence":
-            return ["--uncertain-below", f"{state['uncertain_below']:g}"]
-        case "Slices" if "slice_by" in state:
-            by = state["slice_by"]
-            return ["--slice-by", by if by in IMAGE_DIMENSIONS else state["slice_file"].name]
-        case "Matrix" if state["cells"] == "Difference" and "against" in state:
-            return ["--against", state["against"]]
-    return []
-
-
 def show(view: View) -> None:
     finding(confusion_finding(view.report))
     st.markdown(accuracy(view.report, view.where, leak_words(view.table, view.report)))
@@ -144,15 +73,7 @@ def show(view: View) -> None:
         st.caption(f"Partial: {view.report.n:,} of the {total:,} {view.split} images were answered.")
     if view.split == "test":
         st.caption(f"These test images {times_revealed(view.dataset)} in this workspace.")
-    chosen = st.segmented_control(
-        "View",
-        list(VIEWS),
-        default="Matrix",
-        required=True,
-        key="view",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    chosen = choose_view(VIEWS)
     VIEWS[chosen](view)
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.components import model_picker, page_link
+from dashboard.components import choose_view, model_picker, page_link
 from dashboard.detector_choice import choose_detector, choose_threshold
 from dashboard.faces import model_caveat
 from dashboard.folder_view import show_folder
@@ -26,13 +26,5 @@ if model is None:
     page_link("train", "Go to Train")
     st.stop()
 model_caveat(model)
-view = st.segmented_control(
-    "View",
-    list(VIEWS),
-    default="Pictures",
-    required=True,
-    key="predict",
-    bind="query-params",
-    label_visibility="collapsed",
-)
+view = choose_view(VIEWS, "predict")
 VIEWS[view](model, detector, threshold)
