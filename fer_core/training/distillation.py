@@ -39,6 +39,9 @@ FOLDER: Final = "lessons"
 _VIEW: Final = 2**32
 """Added to a view's number, so that its moves are drawn from another stream than those of an epoch."""
 
+_SEED: Final = 1
+"""Of the views, whatever the run's: students of several seeds can learn from the same answers."""
+
 
 @dataclass(frozen=True)
 class TaughtViews:
@@ -48,23 +51,21 @@ class TaughtViews:
         share: Of a target that is the teachers'.
         answers: float16 ``[views, N, 7]``, rows sum to one.
         phase: Says how images may be moved.
-        seed: Of run and phase.
+        index: Of the phase in its run.
     """
 
     share: float
     answers: Sequence[NDArray[np.float16]]
     phase: PhaseConfig
-    seed: tuple[int, int]
+    index: int
 
     def view(self, epoch: int) -> tuple[Moves, NDArray[np.float16]]:
         """How the images are moved in an epoch, and what the teachers say of them then, ``[N, 7]``."""
         number = epoch % len(self.answers)
-        return _moves(len(self.answers[number]), self.phase, self.seed, number), self.answers[number]
+        return _moves(len(self.answers[number]), self.phase, self.index, number), self.answers[number]
 
 
-def ask_teachers(
-    images: Pixels, phase: PhaseConfig, *, index: int, seed: int, folder: Path, worker: Worker
-) -> TaughtViews:
+def ask_teachers(images: Pixels, phase: PhaseConfig, *, index: int, folder: Path, worker: Worker) -> TaughtViews:
     """What the teachers of a phase say of its training images; read from disk where they were asked before.
 
     Each teacher's answers are softened by the temperature of its own card, so that all are as sure as they are right.
@@ -73,7 +74,6 @@ def ask_teachers(
         images: uint8 ``[N, H, W, C]``.
         phase: It names the teachers.
         index: Of the phase in the run.
-        seed: Of the run.
         folder: Where the answers are kept.
         worker: The run's job; asked after each step whether to stop.
 
@@ -82,7 +82,7 @@ def ask_teachers(
         ModelError: A teacher's network cannot be read, or reads pictures of another size.
     """
     runs = [teacher_run(Workspace.default(), name) for name in phase.teacher_names]
-    key = _key(runs, images, phase, (seed, index))
+    key = _key(runs, images, phase, index)
     files = [folder / f"view{view + 1:03}-{key}.npy" for view in range(phase.teacher_views)]
     missing = [view for view, file in enumerate(files) if not file.is_file()]
     teachers = [_Teacher.load(run, images.shape[1:]) for run in runs] if missing else []
@@ -91,7 +91,7 @@ def ask_teachers(
     told = f"Asking {len(runs)} teacher{'s' * (len(runs) > 1)} about {len(files)} views of each image"
     folder.mkdir(exist_ok=True)
     for turn, view in enumerate(missing):
-        moved = move(images, _moves(len(images), phase, (seed, index), view))
+        moved = move(images, _moves(len(images), phase, index, view))
         mean = np.zeros((len(images), len(EMOTIONS)), np.float32)
         for place, teacher in enumerate(teachers):
             before = steps * (turn * len(teachers) + place)
@@ -103,7 +103,7 @@ def ask_teachers(
     if missing:
         names = {run.name: run.card.temperature for run in runs if run.card}
         worker.emit("teachers", phase=index, temperatures=names, views=len(files))
-    return TaughtViews(phase.teacher_share, [np.load(file, mmap_mode="r") for file in files], phase, (seed, index))
+    return TaughtViews(phase.teacher_share, [np.load(file, mmap_mode="r") for file in files], phase, index)
 
 
 def remove(folder: Path) -> None:
@@ -137,13 +137,13 @@ class _Teacher:
         return apply_temperature(predict.predict_probabilities(self.model, images, tick), self.temperature)
 
 
-def _moves(n: int, phase: PhaseConfig, seed: tuple[int, int], view: int) -> Moves:
-    return draw_moves(n, phase.augmentation, np.random.default_rng((*seed, _VIEW + view)))
+def _moves(n: int, phase: PhaseConfig, index: int, view: int) -> Moves:
+    return draw_moves(n, phase.augmentation, np.random.default_rng((_SEED, index, _VIEW + view)))
 
 
-def _key(runs: Sequence[Run], images: Pixels, phase: PhaseConfig, seed: tuple[int, int]) -> str:
+def _key(runs: Sequence[Run], images: Pixels, phase: PhaseConfig, index: int) -> str:
     """Of all that the answers depend on: the teachers, the images, how they are moved."""
-    digest = hashlib.sha256(phase.augmentation.model_dump_json().encode() + repr(seed).encode())
+    digest = hashlib.sha256(phase.augmentation.model_dump_json().encode() + repr(index).encode())
     for run in runs:
         digest.update((run.folder / KERAS_FILE).read_bytes())
         digest.update(repr(run.card and run.card.temperature).encode())

@@ -226,10 +226,8 @@ class _Trainer:
                 )
         lessons = None
         if phase.teacher_names:
-            folder, seed = worker.job.folder / distillation.FOLDER, self.config.seed
-            lessons = distillation.ask_teachers(
-                self.training.images, phase, index=index, seed=seed, folder=folder, worker=worker
-            )
+            folder = worker.job.folder / distillation.FOLDER
+            lessons = distillation.ask_teachers(self.training.images, phase, index=index, folder=folder, worker=worker)
         batches = TrainingBatches(
             images[0],
             self.training.labels,

@@ -44,7 +44,7 @@ def ask(workspace, tiny, folder, **changes):
     images = tiny.split("train").images
     name = workspace.new_name(workspace.runs, "student")
     with work(workspace.runs, "train", name, []) as worker:
-        return phase, images, ask_teachers(images, phase, index=0, seed=3, folder=folder, worker=worker)
+        return phase, images, ask_teachers(images, phase, index=0, folder=folder, worker=worker)
 
 
 def test_each_view_holds_the_mean_of_what_the_teachers_say_of_that_very_picture(workspace, tiny, teachers, tmp_path):
