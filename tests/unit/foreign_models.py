@@ -38,7 +38,8 @@ class Foreign:
         random = np.random.default_rng(7)
         length = FILTERS * ((self.side or PATCH) // PATCH) ** 2
         kernel = random.normal(size=(FILTERS, self.channels, PATCH, PATCH)) / PATCH
-        dense = random.normal(size=(length, self.outputs)) * 10 / np.sqrt(length)
+        kernel[0] = np.abs(kernel[0])  # some answer, whatever the scale
+        dense = random.normal(size=(length, self.outputs)) * 2 / np.sqrt(length)
         return kernel.astype(np.float32), dense.astype(np.float32)
 
     def write(self, path):
