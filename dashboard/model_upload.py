@@ -48,7 +48,7 @@ def add_model() -> None:
 
 
 def model_form() -> None:
-    """A model, its card where there is one, what it was trained on, and a name; then the page runs again with it."""
+    """A model, what is known of one made elsewhere, its card, and a name; then the page runs again with it."""
     with st.form("add_model", border=False):
         file = st.file_uploader(
             "ONNX file",
@@ -86,8 +86,11 @@ def model_form() -> None:
             max_upload_size=MAX_CARD_BYTES >> 20,
             key="new_model_card",
         )
-        trained_on = choose_training(key="new_model_trained_on")
-        name = st.text_input("Name", placeholder="The file's name", max_chars=64, key="new_model_name")
+        left, right = st.columns(2)
+        with left:
+            trained_on = choose_training(key="new_model_trained_on")
+        with right:
+            name = st.text_input("Name", placeholder="The file's name", max_chars=64, key="new_model_name")
         st.caption("It then runs on this machine for everyone here: add models only of people you trust.")
         st.caption("Keras files are never opened here: `python -m fer_core models import FILE --labels ORDER`")
         if st.form_submit_button("Add", type="primary", icon=":material/add:"):
