@@ -18,7 +18,6 @@ from fer_core.cli.console import (
     progress_bar,
     start_detached,
 )
-from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError, DatasetError, ModelError
 from fer_core.inference.served import CARD_FILE, IMPORTED, MODEL_FILE, ServedModel, find_model, list_models
 from fer_core.jobs.worker import Worker, work
@@ -27,8 +26,8 @@ from fer_core.workspace import Workspace, check_name
 
 if TYPE_CHECKING:
     from fer_core.data.dataset import Dataset
+    from fer_core.inference.conventions import Samples, Stated
     from fer_core.jobs.progress import Progress
-    from fer_core.models.importing import Samples
     from fer_core.training.speeds import Shape
 
 app = typer.Typer(help="Look at models, import and delete them.", no_args_is_help=True)
@@ -88,8 +87,8 @@ def import_(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="The classes in the order of a Keras model's outputs (angry,disgust,...), `fer2013`, `alphabetical`, "
-            "or `detect` with --dataset. An ONNX file has fer2013's."
+            help="The classes in the order of the model's outputs (angry,disgust,...), `fer2013`, `alphabetical`, "
+            "or `detect` with --dataset. An ONNX file that follows our contract needs none."
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model. Default: the file's name.")] = None,
@@ -110,14 +109,15 @@ def import_(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Turns a Keras file made elsewhere into a model for evaluate and predict, or takes in an ONNX file of ours."""
+    """Turns a Keras or ONNX file made elsewhere into a model for evaluate and predict, or takes in a file of ours."""
     from fer_core.data.dataset import Dataset
     from fer_core.evaluation.orders import parse_order
-    from fer_core.models.detection import SCALES
+    from fer_core.inference.conventions import SCALES, Stated
     from fer_core.models.importing import check_new_name, default_name, import_model
 
     space = Workspace.default()
-    if labels is None and file.suffix.lower() != ".onnx":
+    is_onnx = file.suffix.lower() == ".onnx"
+    if labels is None and (not is_onnx or scale or dataset):
         raise ConfigError(
             f"{file}: say in which order its outputs stand: --labels fer2013, alphabetical, seven names, or detect "
             "with --dataset. Notebooks that read class folders have alphabetical."
@@ -131,11 +131,12 @@ def import_(
     name = name or default_name(file)
     check_new_name(name, space)  # before anything slow
     with progress_bar() as bar:
-        if file.suffix.lower() == ".onnx":
+        samples = _samples(dataset, space, bar) if dataset else None
+        if is_onnx:
             bar(f"Trying out {file.name} in a process of its own", 0, 0)
-            model = _adopt(file, space, name, order, training)
+            stated = Stated(order=order, scale=scale) if labels else None
+            model = _adopt(file, space, name, stated, samples, training)
         else:
-            samples = _samples(dataset, space, bar) if dataset else None
             bar(f"Converting {file.name} in a process of its own", 0, 0)
             model = import_model(file, space, name, order=order, scale=scale, samples=samples, trained_on=training)
     assert model.card is not None  # just written
@@ -150,29 +151,39 @@ def import_(
 
 
 def _adopt(
-    file: Path, space: Workspace, name: str, order: tuple[str, ...] | None, trained_on: Dataset | None
+    file: Path,
+    space: Workspace,
+    name: str,
+    stated: Stated | None,
+    samples: Samples | None,
+    trained_on: Dataset | None,
 ) -> ServedModel:
-    """Takes in an ONNX file that follows the contract of served models, with the card beside it."""
+    """Takes in an ONNX file, with the card beside it."""
     from fer_core.inference.adopt import adopt
     from fer_core.models.foreign import check_size
 
-    if order != EMOTIONS:
-        raise ModelError(
-            f"{file}: an ONNX file is taken with its outputs in the order of FER2013 (--labels fer2013). Of another "
-            "order, import the Keras file that it was made from."
-        )
     if not file.exists():
         raise ModelError(f"{file}: no such file. Check the path.")
     check_size(file)
     card = file.with_name(CARD_FILE)
     told = card.read_bytes() if card.is_file() else None
-    return adopt(file.read_bytes(), name, space, source=file.name, card=told, trained_on=trained_on)
+    return adopt(
+        file.read_bytes(),
+        name,
+        space,
+        source=file.name,
+        card=told,
+        stated=stated,
+        samples=samples,
+        trained_on=trained_on,
+    )
 
 
 def _samples(dataset: str, space: Workspace, progress: Progress) -> Samples:
     """Pictures of the validation split of a dataset, or of a raw source that has one."""
     from fer_core.data.sources import open_source, parse_spec, read_split
-    from fer_core.models.importing import SOURCE_SHAPE, choose_samples
+    from fer_core.inference.conventions import choose_samples
+    from fer_core.models.importing import SOURCE_SHAPE
 
     if opened := dataset_or_none(dataset, space):
         return choose_samples(opened.split("validation", progress), opened.name)

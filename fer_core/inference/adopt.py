@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,11 +40,17 @@ from fer_core.workspace import Workspace, check_name
 
 if TYPE_CHECKING:
     from fer_core.data.dataset import Dataset
+    from fer_core.inference.conventions import Samples, Stated
 
 MAX_BYTES: Final = limits.MODEL_MB * 2**20
 """Larger models are not taken."""
 
 MAX_CARD_BYTES: Final = 2**20
+
+DETECTION_SECONDS: Final = 600
+"""For a model that is asked about labelled pictures in each of six scales."""
+
+_ADAPTING: Final = "fer_core.inference.foreign_onnx"  # by name: the server has no need of ``onnx``
 
 _OTHER_KINDS: Final = {
     b"\x89HDF\r\n\x1a\n": "a Keras .h5 file",
@@ -59,12 +66,15 @@ def adopt(
     *,
     source: str,
     card: bytes | None = None,
+    stated: Stated | None = None,
+    samples: Samples | None = None,
     trained_on: Dataset | None = None,
 ) -> ServedModel:
     """Makes a served model of an ONNX file, whole or not at all.
 
     It must follow the contract of served models: uint8 pictures in, ``probabilities`` of our seven classes in our order
-    out. It is opened and tried in a process with bounded memory and time; after that the server opens it itself.
+    out; or it is brought to that, with what is stated of it. It is opened and tried in a process with bounded memory
+    and time; after that the server opens it itself.
 
     Args:
         content: The file.
@@ -72,6 +82,8 @@ def adopt(
         space: Where to.
         source: What the file was called, for messages and the card.
         card: Its ``model_card.json``, where it has one.
+        stated: What is known of a model made elsewhere; None for one that follows the contract.
+        samples: Pictures on which the rest is found out; needed where ``stated`` has no order.
         trained_on: What it was trained on, where no card says it.
 
     Raises:
@@ -87,7 +99,8 @@ def adopt(
     with partial_folder(space.models / name) as folder:
         file = folder / MODEL_FILE
         file.write_bytes(content)
-        new = _card(name, told, _try_out(file, source), source, len(content))
+        found = _try_out(file, source, stated, samples)
+        new = _card(name, told, found, source, file.stat().st_size)
         if trained_on is not None:
             new = told_training(new, trained_on, folder)
         (folder / CARD_FILE).write_text(new.model_dump_json(indent=2), encoding="utf-8")
@@ -147,22 +160,29 @@ def _read_card(content: bytes) -> ModelCard:
     return card
 
 
-def _try_out(file: Path, source: str) -> trial.Outcome:
-    """Runs ``trial`` on a file in a process with limits, and brings back what it found or its error."""
+def _try_out(file: Path, source: str, stated: Stated | None, samples: Samples | None) -> trial.Outcome:
+    """Tries a file out, brought to the contract where something is stated of it, in a process with limits.
+
+    Brings back what that found, or its error.
+    """
     root = str(Path(fer_core.__file__).parents[1])
+    seconds = limits.MODEL_SECONDS if samples is None else DETECTION_SECONDS
+    command = [sys.executable, "-m", trial.__name__ if stated is None else _ADAPTING, str(file)]
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", trial.__name__, str(file)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=limits.MODEL_SECONDS,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory() as exchange:
+            if stated is not None:
+                told = stated if samples is None else stated.with_samples(samples, Path(exchange))
+                command.append(told.model_dump_json())
+            done = subprocess.run(
+                command,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
-        raise ModelError(
-            f"{source}: it was still busy with its first pictures after {limits.MODEL_SECONDS} s."
-        ) from None
+        raise ModelError(f"{source}: it was still busy with its first pictures after {seconds} s.") from None
     try:
         outcome = trial.Outcome.model_validate_json(done.stdout)
     except ValidationError:  # the process is gone
@@ -195,6 +215,7 @@ def _card(name: str, told: ModelCard | None, found: trial.Outcome, source: str, 
             notes=[
                 f"Added from {source} without a card.",
                 f"{UNKNOWN_TRAINING}, so no accuracy of it can be called leak-free.",
+                *found.notes,
             ],
         )
     if told.input != found.input:
@@ -203,7 +224,7 @@ def _card(name: str, told: ModelCard | None, found: trial.Outcome, source: str, 
             "together."
         )
     note = f"Added from {source} with its card: the scores on it were not measured here."
-    return told.model_copy(update={"name": name, "size_mib": size_mib, "notes": [*told.notes, note]})
+    return told.model_copy(update={"name": name, "size_mib": size_mib, "notes": [*told.notes, note, *found.notes]})
 
 
 def _size(size: ModelInput) -> str:

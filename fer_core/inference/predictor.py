@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 BATCH: Final = 64
 """Images per call of the model: enough to use all cores, few enough for a 224-pixel network."""
 
+_IMPORT: Final = (
+    "A model made elsewhere is taken when you say in which order its outputs stand: "
+    "python -m fer_core models import FILE --labels ORDER"
+)
+
+_TOO_NEW: Final = ("Unsupported model IR version", "is under development")  # in what ONNX Runtime says of a file
+
 _ERRORS_ONLY: Final = 3  # exported graphs make ONNX Runtime warn at every call (tf2onnx infers 223 for 224)
 
 
@@ -65,6 +72,11 @@ class Predictor:
         try:
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own kinds have no base in common
+            if any(word in str(error) for word in _TOO_NEW):
+                raise ModelError(
+                    f"{path}: written in a newer version of ONNX than ONNX Runtime {onnxruntime.__version__} reads. "
+                    "Export it with an older one (opset_version=18 in PyTorch)."
+                ) from error
             raise ModelError(
                 f"{path}: ONNX Runtime cannot open it; the file is damaged, cut short or no ONNX model. "
                 "Export or copy it again."
@@ -203,14 +215,14 @@ def _check_input(path: Path, inputs: list[NodeArg]) -> None:
             return
     raise ModelError(
         f"{path}: its input is {found}; expected one input, uint8 [N, height, width, 1 or 3] with any number "
-        "of images N. Export the model with `python -m fer_core train`."
+        f"of images N. {_IMPORT}"
     )
 
 
 def _check_output(path: Path, outputs: list[NodeArg]) -> None:
     shapes: dict[str, list[Any]] = {entry.name: entry.shape for entry in outputs}
     if "probabilities" not in shapes:
-        raise ModelError(f"{path}: no output is named 'probabilities' (but {', '.join(shapes)}). Export it again.")
+        raise ModelError(f"{path}: no output is named 'probabilities' (but {', '.join(shapes)}). {_IMPORT}")
     shape = shapes["probabilities"]
     # A symbolic size is checked when the model answers.
     if len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != len(EMOTIONS)):

@@ -57,10 +57,11 @@ _ROUNDING: Final = 1e-3  # how far sums of probabilities, and answers in batches
 
 
 class Outcome(BaseModel):
-    """What was found: either the first two, or why the file is refused."""
+    """What was found: either the first two, and sentences for the model card, or why the file is refused."""
 
     input: ModelInput | None = None
     parameters: ParameterCounts | None = None
+    notes: list[str] = []
     error: str = ""
 
 
@@ -70,11 +71,10 @@ def examine(file: Path) -> Outcome:
     Raises:
         ModelError: It is no model that can be served, or not one to be trusted.
     """
-    weights = _look_into(file)
+    weights = look_into(file)
     predictor = Predictor.load(ServedModel(file, None, name=str(file)))  # its messages then name the file
     height, width, channels = predictor.input_shape
-    if max(height, width) > LARGEST_SIDE:
-        raise ModelError(f"{file}: it reads pictures of {height} x {width}; at most {LARGEST_SIDE} pixels are served.")
+    check_side(file, height, width)
     _try_out(file, predictor)
     return Outcome(
         input=ModelInput(height=height, width=width, channels=channels),
@@ -82,8 +82,18 @@ def examine(file: Path) -> Outcome:
     )
 
 
-def _look_into(file: Path) -> int:
-    """Refuses what a classifier does not need; returns the number of its weights."""
+def check_side(file: Path, height: int, width: int) -> None:
+    """Raises ModelError where pictures of this size are too large to be served."""
+    if max(height, width) > LARGEST_SIDE:
+        raise ModelError(f"{file}: it reads pictures of {height} x {width}; at most {LARGEST_SIDE} pixels are served.")
+
+
+def look_into(file: Path) -> int:
+    """The number of weights of a file that holds nothing but what a classifier needs.
+
+    Raises:
+        ModelError: It is no ONNX model, or holds more.
+    """
     import onnx
     from google.protobuf.message import DecodeError
     from onnx.external_data_helper import uses_external_data
@@ -102,7 +112,8 @@ def _look_into(file: Path) -> int:
         if isinstance(part, onnx.TensorProto):
             if uses_external_data(part):
                 raise ModelError(
-                    f"{file}: weights of it lie in another file, which is not read. Save the model as one file."
+                    f"{file}: weights of it lie in another file, which is not read. Save the model as one file "
+                    "(external_data=False in PyTorch)."
                 )
             weights += math.prod(part.dims) if part.data_type == onnx.TensorProto.FLOAT else 0
         elif part.domain not in _STANDARD:

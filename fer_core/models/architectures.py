@@ -21,9 +21,9 @@ from keras import layers, ops
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError, ModelError
+from fer_core.inference.conventions import SCALES
 from fer_core.inference.served import ParameterCounts
 from fer_core.models.backbones import BACKBONES, FEATURES
-from fer_core.models.detection import SCALES
 from fer_core.models.layers import ChannelAttention, Resize
 from fer_core.training.config import HeadLayer, PhaseConfig, RunConfig, parse_head
 from fer_core.training.speeds import Shape

@@ -17,9 +17,9 @@ from pydantic import BaseModel
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, ModelError
+from fer_core.inference.conventions import SCALES, Stated, find_convention, other_classes, possible_scales
 from fer_core.inference.served import MODEL_FILE, ModelInput, ParameterCounts
 from fer_core.machine import limit_memory
-from fer_core.models.detection import SCALES, detect
 from fer_core.models.foreign import copy_network, inspect
 
 if TYPE_CHECKING:
@@ -40,18 +40,10 @@ _PARITY_SAMPLE: Final = 8
 _BATCH: Final = 32
 
 
-class Request(BaseModel):
-    """What to do; ``scale`` and ``order`` are looked for on ``samples`` where they are None.
-
-    ``samples`` names an ``.npz`` with ``images`` (uint8 ``[N, H, W, C]``) and ``labels`` (int ``[N]``),
-    ``source`` says in words what they are.
-    """
+class Request(Stated):
+    """What to do."""
 
     file: Path
-    order: tuple[str, ...] | None
-    scale: str | None
-    samples: Path | None = None
-    source: str = ""
 
 
 class Result(BaseModel):
@@ -90,33 +82,17 @@ def convert(request: Request, folder: Path) -> Result:
         batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
         return np.concatenate([model.predict_on_batch(prepare(batch, own, SCALES[scale])) for batch in batches])
 
-    order, scale, notes = request.order, request.scale, []
-    if samples and (order is None or scale is None):
-        images = _fit(samples["images"], native)
-        tried = [scale] if scale else [name for name in SCALES if own[2] == 3 or SCALES[name].gray]
-        found = detect({name: answers(images, name) for name in tried}, samples["labels"], order, request.source)
-        notes.append(f"{'Labels and pixel values' if order is None else 'Pixel values'} detected: {found.evidence}.")
-        order, scale = found.order, found.scale
-    elif scale is None:
-        inside = rescales(model)
-        scale = "0-255" if inside else "0-1"
-        reason = "the model rescales them itself" if inside else "which is the usual choice"
-        notes.append(
-            f"Pixel values taken to be {scale}, {reason}; the file does not say. State --scale if it is wrong."
-        )
-    assert order is not None  # the caller asks for detection only with samples
-    if request.order:
-        notes.append(f"Labels as stated: {', '.join(order)}.")
-    if request.scale:
-        notes.append(f"Pixel values as stated: {scale}.")
+    shown = (_fit(samples["images"], native), samples["labels"]) if samples else None
+    found = find_convention(request, shown, answers, possible_scales(own[2]), rescales=rescales(model))
+    order, scale, notes = found.order, found.scale, found.notes
     if own[:2] not in (native[:2], (None, None)):
         notes.append(f"Pictures are enlarged inside the model to the {own[0]} x {own[1]} pixels that it reads.")
     if own[2] > native[2]:
         notes.append("It reads three channels; gray pictures are repeated in each.")
 
     sample = np.random.default_rng(0).integers(0, 256, (_PARITY_SAMPLE, *native)).astype(np.uint8)
-    if samples:
-        sample = _fit(samples["images"][:_PARITY_SAMPLE], native)
+    if shown:
+        sample = shown[0][:_PARITY_SAMPLE]
     expected = answers(sample, scale)
     if logits:
         expected = np.exp(expected - expected.max(axis=1, keepdims=True))
@@ -182,11 +158,7 @@ def _gives_logits(model: keras.Model, own: tuple[int | None, int | None, int], f
         words = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(f"{file}: the model fails on a picture ({words[0][:200]}).") from error
     if answer.shape != (4, len(EMOTIONS)):
-        found = " x ".join(str(size) for size in answer.shape[1:])
-        raise ModelError(
-            f"{file}: the model gives {found} outputs; expected {len(EMOTIONS)}, one for each of "
-            f"{', '.join(EMOTIONS)}. It was made for other classes."
-        )
+        raise other_classes(file, answer.shape[1:])
     if not np.isfinite(answer).all():
         raise ModelError(f"{file}: the model answers with values that are not numbers. Train it again.")
     if (answer >= 0).all() and np.allclose(answer.sum(axis=1), 1, atol=1e-3):

@@ -13,7 +13,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from fer_core.errors import ModelError
-from fer_core.models.detection import Scale
+from fer_core.inference.conventions import Scale
 from fer_core.models.layers import resize
 
 OwnShape = tuple[int | None, int | None, int]

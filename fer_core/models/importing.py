@@ -10,16 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 import fer_core
-from fer_core.data.dataset import Dataset, Split, partial_folder
+from fer_core.data.dataset import Dataset, partial_folder
 from fer_core.errors import ModelError, from_os_error
 from fer_core.inference.adopt import told_training
+from fer_core.inference.conventions import Samples
 from fer_core.inference.served import (
     CARD_FILE,
     IMPORTED,
@@ -47,17 +45,6 @@ SOURCE_SHAPE: Final = (48, 48, 1)
 _COPIES: Final = 2  # of the file: as it is, and as it is loaded
 _CHUNK: Final = 2**20  # bytes
 
-MAX_SAMPLES: Final = 700
-"""Labelled pictures to look at: enough to tell 60 % from 31 % beyond doubt, few enough for a large network."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Labelled pictures of a validation split, and what they are in words."""
-
-    split: Split
-    source: str
-
 
 def import_model(
     file: Path,
@@ -76,7 +63,7 @@ def import_model(
         space: Where to.
         name: What to call it.
         order: The class of each output; None to find it out on ``samples``.
-        scale: A key of ``detection.SCALES``; None to find it out, or without ``samples`` to assume the usual.
+        scale: A key of ``conventions.SCALES``; None to find it out, or without ``samples`` to assume the usual.
         samples: Needed where ``order`` is None.
         trained_on: What it was trained on, where that is known.
 
@@ -129,15 +116,6 @@ def check_new_name(name: str, space: Workspace) -> None:
         raise ModelError(f"There is a model, run or preset named {name!r} already. Choose another with --name.")
 
 
-def choose_samples(split: Split, source: str) -> Samples:
-    """At most ``MAX_SAMPLES`` pictures of a split, drawn with a fixed seed."""
-    if len(split) == 0:
-        raise ModelError(f"{source} holds no pictures to look at. Choose a dataset with a validation split.")
-    chosen = np.sort(np.random.default_rng(0).permutation(len(split))[:MAX_SAMPLES])
-    part = Split(split.images[chosen], split.labels[chosen], split.table.iloc[chosen])
-    return Samples(part, f"validation pictures of {source}")
-
-
 def _take(file: Path, folder: Path) -> tuple[Path, str]:
     """Copies a file into a folder and gives the copy and its SHA-256: what is looked into is then what is loaded.
 
@@ -171,8 +149,7 @@ def _convert(
     """Runs ``convert`` on a copy in a process with limits, and brings back its result or its error."""
     request = Request(file=copy, order=order, scale=scale)
     if samples is not None:
-        request.samples, request.source = folder / "samples.npz", samples.source
-        np.savez(request.samples, images=samples.split.images, labels=samples.split.labels)
+        request = request.with_samples(samples, folder)
     (folder / REQUEST_FILE).write_text(request.model_dump_json(), encoding="utf-8")
     root = str(Path(fer_core.__file__).parents[1])
     environment = {

@@ -5,6 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from fer_core.inference.served import default_model, find_model
 from tests.pages.opened import text_of
+from tests.unit.foreign_models import Foreign
 from tests.unit.served_models import write_brightness_model
 
 
@@ -27,11 +28,15 @@ def app():
     return opened
 
 
-def add(app, file=None, card=None, name=""):
+def add(app, file=None, card=None, name="", labels=None, scale=None):
     for key, value in (("new_model_file", file), ("new_model_card", card)):
         if value:
             app.file_uploader(key=key).upload(*value)
     app.text_input(key="new_model_name").set_value(name)
+    order = app.selectbox(key="new_model_labels")
+    order.options.extend({labels} - {None, *order.options})  # AppTest types no new ones
+    order.set_value(labels)
+    app.selectbox(key="new_model_scale").set_value(scale)
     app.button[0].click()
     app.run()
     assert not app.exception
@@ -54,6 +59,20 @@ def test_another_visitor_is_offered_it_and_keeps_the_own_choice(app, workspace, 
     assert "chosen: mine" in text_of(app)
     assert "chosen: mine" not in text_of(other.run())
     assert "mine" in other.selectbox[0].options
+
+
+def test_a_model_made_elsewhere_is_added_with_its_order(app, workspace, tmp_path):
+    content = Foreign(16).write(tmp_path / "theirs.onnx").read_bytes()
+    file = ("theirs.onnx", content, "application/octet-stream")
+    assert "models import FILE --labels ORDER" in text_of(add(app, file))
+    assert "Choose the order of its outputs, too" in text_of(add(app, file, scale="0-255"))
+    assert "found out by the command alone" in text_of(add(app, file, labels="detect"))
+    order = "surprise,fear,disgust,happiness,sadness,anger,neutral"  # RAF-DB's
+    add(app, file, labels=order, scale="-1-1")
+    assert "chosen: theirs" in text_of(app)
+    notes = find_model("theirs", workspace).card.notes
+    assert "Labels as stated: surprise, fear, disgust, happy, sad, angry, neutral." in notes
+    assert "Pixel values as stated: -1-1." in notes
 
 
 @pytest.mark.parametrize(

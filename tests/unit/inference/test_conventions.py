@@ -6,7 +6,7 @@ import pytest
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError, ModelError
 from fer_core.evaluation.orders import ORDERS, parse_order
-from fer_core.models.detection import detect
+from fer_core.inference.conventions import detect
 
 LABELS = np.random.default_rng(0).integers(0, 7, 400)
 
