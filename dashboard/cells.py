@@ -56,8 +56,11 @@ def choose_cell(true: int, read: int) -> None:
 
 
 def clickable(figure: Figure, alt: str) -> None:
-    """A matrix of ``charts``; a click chooses a cell."""
-    st.plotly_chart(figure, config=charts.CONFIG, key="matrix", on_select=_clicked, selection_mode="points", alt=alt)
+    """A matrix of ``charts``; a click chooses a cell. ``app.py`` has its height go with its width."""
+    st.plotly_chart(
+        figure, height="stretch", config=charts.CONFIG, key="matrix", on_select=_clicked, selection_mode="points",
+        alt=alt,
+    )  # fmt: skip
 
 
 def _clicked() -> None:
