@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard import charts
-from dashboard.components import stand_in_address
+from dashboard.address import stand_in_address
 from fer_core.emotions import EMOTIONS, INDEX
 
 if TYPE_CHECKING:
