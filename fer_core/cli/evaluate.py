@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -526,10 +527,14 @@ def keep(space: Workspace, folder: Path | None, name: str, material: Material, t
     if folder.is_relative_to(space.evaluations):  # a run that was renamed meanwhile must not appear again
         folder.mkdir(parents=True, exist_ok=True)
     file = predictions_file(folder, material.split_name, origin_of(table).tta)
-    unnamed = file.with_name(f".{file.name}.new")
-    write_table(unnamed, table)
-    reveals = count_look(space, name, material) if is_test else None
-    unnamed.replace(file)
+    unnamed = file.with_name(f".{file.name}.{os.getpid()}.new")  # another process may be keeping the same
+    try:
+        write_table(unnamed, table)
+        reveals = count_look(space, name, material) if is_test else None
+        unnamed.replace(file)
+    except BaseException:
+        unnamed.unlink(missing_ok=True)
+        raise
     return reveals
 
 

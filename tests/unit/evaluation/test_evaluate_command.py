@@ -1,16 +1,20 @@
 """``evaluate`` as a user at a terminal sees it, on drawn faces."""
 
+import contextlib
 import json
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fer_core.cli import evaluate as command
 from fer_core.data.dataset import Dataset
 from fer_core.data.demo import draw_demo
 from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.emotions import EMOTIONS
-from fer_core.evaluation.predictions import origin_of, predictions_file, read_predictions
+from fer_core.evaluation.predictions import origin_of, predictions_file, predictions_table, read_predictions
 from fer_core.evaluation.report import report_of
 from fer_core.inference.served import CHOSEN_ON, ModelCard, find_model
 from fer_core.jobs import supervisor
@@ -156,6 +160,32 @@ def test_predictions_on_another_dataset_are_kept_apart_from_the_run(
     assert origin_of(table).dataset == "other"
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_two_processes_keep_the_same_predictions_and_leave_nothing_else(
+    workspace, prepared, tmp_path, monkeypatch, fails
+):
+    split = prepared.split("test")
+    answers = np.eye(7, dtype=np.float32)[split.labels]
+    table = predictions_table(paths=split.table["path"].tolist(), labels=split.labels, probabilities=answers)
+    arguments = (workspace, tmp_path, "bright", command.Material("faces", "test", split, prepared), table)
+    count = command.count_look
+
+    def meanwhile(*looked):
+        monkeypatch.setattr(command, "count_look", count)
+        with monkeypatch.context() as other:
+            other.setattr(os, "getpid", lambda: 1)
+            assert command.keep(*arguments) == 1
+        if fails:
+            raise OSError("disk full")
+        return count(*looked)
+
+    monkeypatch.setattr(command, "count_look", meanwhile)
+    with pytest.raises(OSError, match="disk full") if fails else contextlib.nullcontext():
+        assert command.keep(*arguments) == 2
+    assert [file.name for file in tmp_path.glob("*.parquet")] == ["predictions-test.parquet"]
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("tta", ["flip", "ten-crop"])
 def test_augmented_results_are_named_and_kept_beside_the_plain_ones(capfd, workspace, run, prepared, tta):
     plain, _ = _evaluate(capfd, "bright", prepared.folder, "--split", "test")
@@ -276,7 +306,7 @@ def test_without_validation_images_test_is_named_before_anything_is_done(capfd, 
     code, _, err = call(capfd, "evaluate", "bright", "album")
     assert (code, err.strip()) == (2, "album has no validation images. Give --split test, a look that is counted.")
     assert list_jobs(workspace.jobs) == []
-    for command in (["data", "balance", "album", "--out", "more"], ["train", "album"]):
-        code, _, err = call(capfd, *command)
+    for words in (["data", "balance", "album", "--out", "more"], ["train", "album"]):
+        code, _, err = call(capfd, *words)
         assert code == 2
         assert "album has no images to train on: it is for scoring models. Choose another dataset." in err
