@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.predictions import origin_of, predictions_file, predictions_table, read_predictions
 from fer_core.evaluation.report import report_of
+from fer_core.evaluation.reveals import reveals
 from fer_core.inference.served import CHOSEN_ON, ModelCard, find_model
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
@@ -101,6 +103,23 @@ def test_a_raw_archive_is_read_as_test_and_writes_nothing_into_the_run(capfd, ru
     assert {file.name: file.read_bytes() for file in run.iterdir()} == before
     note = report["leak_free"]["note"]
     assert "Approximate" in note  # the dataset lies outside the workspace, so only fingerprints are known
+
+
+def test_class_folders_are_no_validation_where_they_hold_test_images(capfd, workspace, run, prepared, tmp_path):
+    shutil.copytree(prepared.folder, workspace.datasets / "faces")
+    for split in ("validation", "test"):
+        images, labels = prepared.split(split).images, prepared.split(split).labels
+        for row in (0, 1):
+            file = tmp_path / split / EMOTIONS[labels[row]] / f"{row}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(file), images[row])
+    report, err = _evaluate(capfd, "bright", tmp_path / "validation", "--split", "validation")
+    assert report["n"] == 2
+    assert "looked at" not in err
+    code, out, err = call(capfd, "evaluate", "bright", tmp_path / "test", "--split", "validation")
+    assert (code, out) == (2, "")
+    assert "test: 2 of its 2 pictures are test images of faces. Give --split test, a look that is counted." in err
+    assert reveals(workspace, prepared.split("test").table["pixel_sha"].head(2)) == 0
 
 
 def test_a_raw_archive_is_exact_where_the_training_dataset_is_in_the_workspace(
