@@ -70,6 +70,31 @@ def test_decisions_leave_the_queue_and_are_taken_back_one_by_one(dataset, check)
     assert app.button(key="label-z").disabled
 
 
+def test_all_that_is_left_is_decided_at_once_and_taken_back_as_one(dataset, check):
+    app, shas = open_page("labels", issue="All"), check.issues["pixel_sha"]
+    press(app, "k")
+    button(app, "Drop all 3").click().run()
+    assert not app.exception
+    made = Pending(dataset.folder).read()
+    assert [one.pixel_sha for one in made] == shas.tolist()
+    assert [one.action for one in made] == [Action.KEEP, *[Action.DROP_TRAIN] * 3]
+    assert made[-1].reason == "label check labels-1: all: ambiguous"
+    assert "**4 of 4** · 0 relabelled" in text_of(app)
+    press(app, "z")
+    assert Pending(dataset.folder).read() == made[:1]
+    assert check.issues["path"].iloc[1] in text_of(app)  # the first of them is in question again
+    app = open_page("labels", issue="Ambiguous")
+    assert not [one for one in app.button if " all " in one.label]  # one image needs no decision about all
+
+
+def test_the_quality_of_all_labels_is_told_with_that_of_the_doubtful_ones(dataset, check):
+    of_row = dict(zip(check.out_of_fold["row"], check.quality, strict=True))
+    assert [of_row[row] for row in check.issues["row"]] == pytest.approx(check.issues["quality"])
+    told = text_of(open_page("labels"))
+    assert "At the median, the networks give the labels that are likely wrong 20 % and the others 85 %." in told
+    assert f"Filled: likely wrong, 2 · train, out of fold · n {len(check.out_of_fold):,}" in told
+
+
 def test_what_is_skipped_comes_back_and_is_forgotten_by_the_next_visit(dataset, check):
     app = open_page("labels", issue="All")
     press(app, "d")
