@@ -18,6 +18,7 @@ from dashboard.components import (
     resumable_card,
     without_train,
 )
+from dashboard.label_delete import delete_check
 from dashboard.label_form import explain, job_of, show_why_not, start_form
 from dashboard.label_gain import before_and_after
 from dashboard.label_quality import label_quality
@@ -60,6 +61,7 @@ def show_labels(dataset: Dataset, checks: list[LabelCheck], name: str) -> None:
         if again.open:
             with again:
                 start_form(dataset, busy=busy)
+        delete_check(check)
     elif not busy:
         explain()
         start_form(dataset, busy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -16,13 +17,14 @@ from fer_core.evaluation.label_check import (
     INFO_FILE,
     ISSUES_FILE,
     KIND,
+    MEASURE_KIND,
     BeforeAfter,
     Side,
     read_label_check,
     write_before_after,
     write_label_check,
 )
-from fer_core.jobs.store import Job, JobStatus
+from fer_core.jobs.store import Job, JobStatus, list_jobs
 from fer_core.training.label_plan import plan_check, write_plan
 from tests.unit.label_checks import write_finished_check
 
@@ -195,6 +197,25 @@ def test_a_check_of_an_earlier_version_is_not_shown(workspace, drawn, dataset, c
     app = open_page("labels")
     assert "labels-1 checked an earlier version of faces" in text_of(app)
     assert "label-k" not in [button.key for button in app.button]
+
+
+def test_a_check_is_deleted_and_what_was_decided_stays(workspace, dataset, check):
+    write_finished_check(workspace, dataset, "labels-2")
+    app = open_page("labels", check="labels-2")
+    press(app, "k")
+    app.button(key="label_delete").click().run()
+    assert not app.exception
+    assert not app.toast
+    assert [job.name for job in list_jobs(workspace.jobs)] == ["labels-1"]
+    assert len(Pending(dataset.folder).read()) == 1
+    assert "**1 of 2**" in text_of(app)  # the other check is shown
+    measuring = Job.create(workspace.jobs, MEASURE_KIND, "m", ["labels", "measure", "labels-1"])
+    measuring.write_status(JobStatus(state="running"))
+    lock = measuring.take_lock()
+    app.run()
+    popover = next(block for block in app.get("popover") if block.proto.popover.label == "Delete this check")
+    assert popover.proto.popover.disabled
+    os.close(lock)
 
 
 def test_a_check_is_started_with_the_settings_shown_and_resumed(workspace, dataset, monkeypatch):
