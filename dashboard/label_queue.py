@@ -290,7 +290,8 @@ def _undo(queue: Queue) -> None:
         st.session_state[_SKIPPED] = skipped[:-1]
         st.session_state[_AGAIN] = skipped[-1][1]
     elif last is not None:
-        st.session_state[_AGAIN] = Pending(queue.dataset.folder).undo()[0].pixel_sha
+        undone = Pending(queue.dataset.folder).undo()
+        st.session_state[_AGAIN] = undone[0].pixel_sha if undone else None  # another visitor was faster
 
 
 def _show_skipped() -> None:
