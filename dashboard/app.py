@@ -51,14 +51,20 @@ page = st.navigation(PAGES)
 st.set_page_config(page_title=f"{page.title} · FER")
 st.session_state["page"] = page.title
 # "(required)" beside pickers that always have a choice tells nobody anything.
-st.html("<style>[data-testid=stWidgetLabelRequired] { display: none }</style>")
+# The cells of a matrix are square: on a phone it is less high than elsewhere, or a blank would stand under it.
+st.html(
+    "<style>[data-testid=stWidgetLabelRequired] { display: none } "
+    ".st-key-matrix { aspect-ratio: 8 / 7; min-height: 0; max-height: 440px }</style>"
+)
 st.logo(ROOT / "dashboard" / "logo.svg", size="large")
 st.title(page.title, anchor=False)
 st.caption(CAPTIONS[page.title])
 
 # What pages are made of takes a while to load for the first visitor: the head stands before.
+from dashboard.address import write_address  # noqa: E402
 from dashboard.components import sidebar_status  # noqa: E402
 
 with st.sidebar:
     sidebar_status()
 page.run()
+write_address("address-page")

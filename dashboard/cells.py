@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard import charts
-from dashboard.components import stand_in_address
+from dashboard.address import stand_in_address
 from fer_core.emotions import EMOTIONS, INDEX
 
 if TYPE_CHECKING:
@@ -56,8 +56,11 @@ def choose_cell(true: int, read: int) -> None:
 
 
 def clickable(figure: Figure, alt: str) -> None:
-    """A matrix of ``charts``; a click chooses a cell."""
-    st.plotly_chart(figure, config=charts.CONFIG, key="matrix", on_select=_clicked, selection_mode="points", alt=alt)
+    """A matrix of ``charts``; a click chooses a cell. ``app.py`` has its height go with its width."""
+    st.plotly_chart(
+        figure, height="stretch", config=charts.CONFIG, key="matrix", on_select=_clicked, selection_mode="points",
+        alt=alt,
+    )  # fmt: skip
 
 
 def _clicked() -> None:

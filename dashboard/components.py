@@ -14,6 +14,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from dashboard import caching
+from dashboard.address import stand_in_address
 from fer_core.data.dataset import Dataset
 from fer_core.errors import FerError, JobError, from_os_error
 from fer_core.evaluation.metrics import share_words
@@ -268,15 +269,6 @@ def choose_view(views: Iterable[str], key: str = "view", first: str | None = Non
         bind="query-params",
         label_visibility="collapsed",
     )
-
-
-def stand_in_address(*keys: str) -> None:
-    """Writes into the address what pickers that are not drawn yet are to begin with, where a link does not say it."""
-    if missing := {key: st.session_state[key] for key in keys if key not in st.query_params}:
-        try:
-            st.query_params.update(missing)
-        except StreamlitAPIException:  # bound already: then the pickers write what they are told
-            st.session_state.update(missing)
 
 
 def let_go(key: str) -> None:

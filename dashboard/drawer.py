@@ -14,7 +14,7 @@ from dashboard.decisions import decide_about
 from dashboard.explanation import explanation
 from fer_core.data.copies import compare
 from fer_core.data.dataset import LEFT_OUT, Dataset
-from fer_core.data.decisions import Action, Picture
+from fer_core.data.decisions import Picture, idle_actions
 from fer_core.data.findings import flag_words
 from fer_core.emotions import EMOTIONS
 from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, origin_of, seen_of
@@ -250,24 +250,13 @@ def _story(
         st.caption("Decisions are made about its original.")
     elif decides:
         pictures = [Picture(about["source"], about["path"], about["pixel_sha"])]
-        decide_about(dataset, pictures, key="drawer", without=_idle_actions(images, about))
+        splits = {*images.loc[images["pixel_sha"] == about["pixel_sha"], "split"]}
+        decide_about(dataset, pictures, key="drawer", without=idle_actions(splits))
     _copies(dataset, images, about, picture)
     _family(dataset, images, about)
     if link is not None:
         page, query = link
         page_link(page, "Link to this picture", **{**query, "image": f"{split}:{row}"})
-
-
-def _idle_actions(images: pd.DataFrame, about: pd.Series) -> list[Action]:
-    """Actions that change nothing about a picture: it, and whatever shows the same pixels, is in no such split."""
-    splits = {*images.loc[images["pixel_sha"] == about["pixel_sha"], "split"]}
-    if LEFT_OUT in splits:  # what becomes of it depends on what is decided
-        return []
-    return [
-        action
-        for action, where in ((Action.DROP_TRAIN, {"train"}), (Action.DROP_EVALUATION, {"validation", "test"}))
-        if not splits & where
-    ]
 
 
 def _copies(dataset: Dataset, images: pd.DataFrame, about: pd.Series, picture: Pixels) -> None:

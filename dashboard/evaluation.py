@@ -218,19 +218,21 @@ def classes(view: View) -> None:
     curves = {emotion: curve for emotion, curve in found.items() if curve}
     left, right = st.columns([5, 4], gap="medium")
     with left:
-        _report(view, curves)
+        _report(view)
     with right:
         _precision_recall(view, curves)
 
 
-def _report(view: View, curves: Mapping[str, ClassCurve]) -> None:
-    table = interval_table(view.report)
+def _report(view: View) -> None:
+    report = view.report
+    table = interval_table(report)
     ends = table[["recall_low", "recall_high"]].to_numpy()
     between = ["" if np.isnan(low) else f"{low:.2f} to {high:.2f}" for low, high in ends]
     table.insert(3, "recall_interval", between)
     table = table.drop(columns=["recall_low", "recall_high", "f1_low", "f1_high"])
+    ranked = {**report.per_class, "macro avg": report.macro, "weighted avg": report.weighted}
     for column in ("average_precision", "roc_auc"):
-        table[column] = table["class"].map({name: getattr(curve, column) for name, curve in curves.items()})
+        table[column] = table["class"].map({name: getattr(scores, column) for name, scores in ranked.items()})
     st.dataframe(
         table,
         hide_index=True,
@@ -256,7 +258,7 @@ def _report(view: View, curves: Mapping[str, ClassCurve]) -> None:
             ),
         },
     )
-    st.caption(f"{view.where} · n {view.report.n:,} · AP, AUC: by probability, each class against the others")
+    st.caption(f"{view.where} · n {report.n:,} · AP, AUC: by probability, each class against the others")
 
 
 def _precision_recall(view: View, curves: Mapping[str, ClassCurve]) -> None:

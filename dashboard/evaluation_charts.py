@@ -1,19 +1,25 @@
-"""Curves, confidence and slices of an evaluation -> plotly figures. No Streamlit here; the theme is an argument."""
+"""Curves, confidence and slices of an evaluation, quality of labels -> plotly figures.
+
+No Streamlit here; the theme is an argument.
+"""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from dashboard.charts import ACCENT, BORDER, EMOTION_DASHES, QUIET, bare
 from dashboard.drawings import INK, apart
 from fer_core.emotions import PALETTES
 from fer_core.evaluation.confidence import Answered, CoverageCurve, ReliabilityBins
 from fer_core.evaluation.curves import ClassCurve
+from fer_core.evaluation.metrics import Floats
 from fer_core.evaluation.slices import Slice
 
 _HEIGHT: Final = 320
@@ -21,6 +27,8 @@ _RIGHT: Final = 12  # margin in pixels
 _MOST_POINTS: Final = 400  # of the coverage curve: more cannot be told apart
 _RECALLS: Final = np.linspace(0, 1, 300)[1:]  # at which precision is drawn
 _TALL: Final = 400
+_LOW: Final = 170
+_BINS: Final = 25  # of label quality
 _ROW: Final = 46  # pixels of a slice
 _LONGEST_NAME: Final = 24  # characters beside the chart; the whole name is under the pointer
 
@@ -119,6 +127,33 @@ def precision_recall(curves: Mapping[str, ClassCurve], theme: str) -> go.Figure:
     figure.update_xaxes(range=[0, 100.5], nticks=6)
     figure.update_yaxes(range=[0, 102])
     return bare(figure, _TALL, 76)  # the names stand in the margin
+
+
+def label_quality(quality: Floats, wrong: NDArray[np.bool_], theme: str) -> go.Figure:
+    """How many labels have which probability, those that are likely wrong filled.
+
+    Args:
+        quality: Probability of each label, ``[N]``, 0 to 1.
+        wrong: Whether it is likely wrong, ``[N]``.
+        theme: "light" or "dark".
+    """
+    figure = go.Figure()
+    drawn = (
+        ("likely wrong", wrong, {"color": ACCENT[theme]}),
+        ("others", ~wrong, {"color": "rgba(0,0,0,0)", "line": {"color": QUIET[theme], "width": 1.2}}),
+    )
+    for name, those, marker in drawn:
+        counts, edges = np.histogram(quality[those], bins=_BINS, range=(0, 1))
+        told = [f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in pairwise(edges)]
+        figure.add_bar(
+            x=100 * (edges[:-1] + edges[1:]) / 2, y=counts, name=name, marker=marker, customdata=told,
+            hovertemplate=f"%{{customdata}}, {name}: %{{y:,}}<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(barmode="stack", bargap=0.12)
+    _percent_axes(figure, theme, "Probability of the label %", "Labels")
+    figure.update_xaxes(range=[0, 100])
+    figure.update_yaxes(nticks=4, rangemode="tozero")
+    return bare(figure, _LOW, _RIGHT)
 
 
 def slice_dots(slices: Sequence[Slice], overall: float, chosen: str, theme: str) -> go.Figure:

@@ -39,7 +39,7 @@ def before_and_after(dataset: Dataset, check: LabelCheck) -> None:
         found = check.before_after
     if found:
         _result(found)
-    job = _job_of(check)
+    job = job_measuring(check)
     if job and job.state() is not JobState.DONE:
         resumable_card(job, lambda: supervisor.start(job, job.spec().arguments))
     st.caption(
@@ -66,7 +66,8 @@ def _time(dataset: Dataset, check: LabelCheck) -> str:
     return ""
 
 
-def _job_of(check: LabelCheck) -> Job | None:
+def job_measuring(check: LabelCheck) -> Job | None:
+    """The newest job that measures what decisions about a check bought, in whatever state."""
     jobs = (job for job in all_jobs() if job.kind == MEASURE_KIND)
     return next((job for job in jobs if job.spec().arguments[2] == check.name), None)
 

@@ -96,6 +96,10 @@ class Queue:
         open_ = np.flatnonzero(self.chosen & ~shas.isin(decided.keys() | skipped).to_numpy())
         return int(open_[0]) if open_.size else None
 
+    def left(self, decided: Mapping[str, str]) -> NDArray[np.int64]:
+        """Where in ``check.issues`` the images stand that the filters leave and nobody decided about."""
+        return np.flatnonzero(self.chosen & ~self.check.issues["pixel_sha"].isin(decided.keys()).to_numpy())
+
     def asked(self) -> int | None:
         """Where the image that is shown stands; where it was answered since, the next one."""
         shown = np.flatnonzero(self.check.issues["pixel_sha"] == st.session_state.get(_ASKED))
@@ -138,6 +142,7 @@ def _show(queue: Queue) -> None:
         st.space("stretch")
         decided = queue.decided
         _progress(queue, decided)
+        _all_left(queue, decided)
     at = queue.next(decided)
     st.session_state[_ASKED] = None if at is None else queue.picture(at).pixel_sha
     if at is None:
@@ -171,6 +176,30 @@ def _progress(queue: Queue, decided: Mapping[str, str]) -> None:
     actions = queue.check.issues.loc[queue.chosen, "pixel_sha"].map(dict(decided))
     done, relabelled = int(actions.notna().sum()), int((actions == Action.RELABEL).sum())
     st.markdown(f"**{done:,} of {len(actions):,}** · {relabelled:,} relabelled", width="content")
+
+
+def _all_left(queue: Queue, decided: Mapping[str, str]) -> None:
+    """The same for all that the filters leave, where somebody wants a policy rather than a look at each."""
+    n = len(queue.left(decided))
+    if n < 2:
+        return
+    with st.popover(f"All {n:,} left", icon=":material/select_all:"):
+        st.markdown("One decision about all of them, seen or not. Undo takes it back as one.")
+        with st.container(horizontal=True):
+            for action, words in ((Action.DROP_TRAIN, "Drop"), (Action.KEEP, "Keep")):
+                st.button(
+                    f"{words} all {n:,}", key=f"label-all-{action}", on_click=_decide_about_all, args=(queue, action)
+                )
+
+
+def _decide_about_all(queue: Queue, action: Action) -> None:
+    with errors_kept(_REFUSED):
+        date, issues = now(), queue.check.issues["issue"]
+        left = queue.left(queue.decided)
+        made = [queue.picture(at).decision(action, "", f"{queue.reason} all: {issues.iloc[at]}", date) for at in left]
+        Pending(queue.dataset.folder).add(made)
+        st.session_state[_MADE] = [*st.session_state.get(_MADE, ()), date]
+        _forget()
 
 
 def _question(queue: Queue, at: int) -> None:
@@ -261,8 +290,8 @@ def _undo(queue: Queue) -> None:
         st.session_state[_SKIPPED] = skipped[:-1]
         st.session_state[_AGAIN] = skipped[-1][1]
     elif last is not None:
-        Pending(queue.dataset.folder).undo()
-        st.session_state[_AGAIN] = last.pixel_sha
+        undone = Pending(queue.dataset.folder).undo()
+        st.session_state[_AGAIN] = undone[0].pixel_sha if undone else None  # another visitor was faster
 
 
 def _show_skipped() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard import charts
+from dashboard.address import write_address
 from dashboard.cells import choose_cell, clickable, pick_cell
 from dashboard.comparison_view import compared_with_another
 from dashboard.components import theme
@@ -42,16 +43,17 @@ def matrix_and_faces(view: View) -> None:
     default = next(iter(most_confused(view.report.confusion_matrix)), (0, 0))
     if show == "Difference":
         compared_with_another(view, default, left, right)
-        return
-    with right, st.container(horizontal=True, vertical_alignment="bottom"):
-        true, read = pick_cell(default)
-        order = st.selectbox("Sorted by", ORDERS, key="order", bind="query-params", width=138)
-    with left:
-        figure = charts.confusion_matrix(view.report.confusion_matrix, theme(), show=show, selected=(true, read))
-        clickable(figure, confusion_finding(view.report))
-        _pairs(view)
-    with right:
-        _faces(view, true, read, order)
+    else:
+        with right, st.container(horizontal=True, vertical_alignment="bottom"):
+            true, read = pick_cell(default)
+            order = st.selectbox("Sorted by", ORDERS, key="order", bind="query-params", width=138)
+        with left:
+            figure = charts.confusion_matrix(view.report.confusion_matrix, theme(), show=show, selected=(true, read))
+            clickable(figure, confusion_finding(view.report))
+            _pairs(view)
+        with right:
+            _faces(view, true, read, order)
+    write_address("address-matrix")
 
 
 def _pairs(view: View) -> None:

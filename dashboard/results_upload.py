@@ -32,7 +32,7 @@ from fer_core.evaluation.predictions import origin_of
 from fer_core.evaluation.results_csv import Results, taken_for
 from fer_core.evaluation.reveals import record_reveal
 from fer_core.inference.adopt import suggest_name
-from fer_core.inference.kept_results import KeptResults, delete_results, results_of
+from fer_core.inference.kept_results import KeptResults, delete_results, results_in
 from fer_core.inference.served import ServedModel, list_models
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
@@ -58,10 +58,9 @@ def choose_added_results() -> None:
         job_card(job)
     else:
         del st.session_state[_ADDED]
-        file = next(job.folder.glob("*.csv"))
-        settle("model", results_of(file, space).name)
-        file.unlink()  # what was scored is kept elsewhere
-        st.toast(f"Added {plain(file.stem)}.", icon=":material/check:")
+        if kept := results_in(space.evaluations / job.status().result["kept"], space):  # not removed meanwhile
+            settle("model", kept.name)
+            st.toast(f"Added {plain(kept.name)}.", icon=":material/check:")
 
 
 def add_model_or_results(dataset: Dataset | None, split: str) -> None:
@@ -173,7 +172,7 @@ def _look_at_test(upload: UploadedFile, dataset: Dataset) -> None:
 def _start(
     upload: UploadedFile, name: str, dataset: Dataset, split: str, labels: str | None, training: Dataset | None
 ) -> None:
-    """The file lies in the job's folder until it is scored and chosen."""
+    """The file lies in the job's folder until it is scored."""
     job = newest_job(KIND)
     if job and job.state().alive:  # a second click, or another tab: a look must not count twice
         return

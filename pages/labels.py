@@ -18,8 +18,10 @@ from dashboard.components import (
     resumable_card,
     without_train,
 )
+from dashboard.label_delete import delete_check
 from dashboard.label_form import explain, job_of, show_why_not, start_form
 from dashboard.label_gain import before_and_after
+from dashboard.label_quality import label_quality
 from dashboard.label_queue import label_queue
 from dashboard.sentences import issues_finding
 from fer_core.data.dataset import Dataset
@@ -40,6 +42,7 @@ def show(dataset: Dataset, check: LabelCheck) -> None:
     noise = " · ".join(f"{emotion} {share:.0%}" for emotion, share in check.info.noise.items())
     st.caption(f"Estimated share of wrong labels: {noise}. {check.info.noise_caveat}")
     label_queue(dataset, check)
+    label_quality(check)
     before_and_after(dataset, check)
 
 
@@ -58,6 +61,7 @@ def show_labels(dataset: Dataset, checks: list[LabelCheck], name: str) -> None:
         if again.open:
             with again:
                 start_form(dataset, busy=busy)
+        delete_check(check)
     elif not busy:
         explain()
         start_form(dataset, busy=False)

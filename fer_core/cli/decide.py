@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from fer_core.cli.console import JsonOption, note, print_json
-from fer_core.data.decisions import Action, Pending, applied_in, decisions_csv, now, pictures_found, pictures_named
+from fer_core.data.decisions import (
+    Action,
+    Pending,
+    applied_in,
+    decisions_csv,
+    idle_pictures,
+    now,
+    pictures_found,
+    pictures_named,
+)
 from fer_core.errors import ConfigError
 from fer_core.workspace import Workspace
 
@@ -58,6 +67,8 @@ def decide(
         told = [picture.decision(action, label, reason or (finding or ""), date) for picture in pictures]
         pending.add(told)
         note(f"{len(told):,} decided. They are in {pending.file}")
+        if idle := idle_pictures(opened, pictures, action):
+            note(f"{action} changes nothing about {len(idle):,} of them: they are in no split that it is about.")
     elif action:
         raise ConfigError("Say which images: by name, or all of a finding's with --finding.")
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +23,7 @@ from fer_core.cli.console import (
     progress_bar,
     start_detached,
 )
-from fer_core.errors import FerError, from_os_error
+from fer_core.errors import DatasetError, FerError, from_os_error
 from fer_core.inference.tta import Tta
 from fer_core.jobs.progress import Progress
 from fer_core.jobs.worker import work
@@ -417,13 +419,35 @@ def read_material(
     shape: tuple[int, int, int],
     progress: Progress,
 ) -> Material:
-    """The images of a split of a prepared dataset, or of a raw source."""
+    """The images of a split of a prepared dataset, or of a raw source.
+
+    Raises:
+        FerError: They cannot be read, or test images of a dataset in the workspace are said to be validation.
+    """
     from fer_core.data.sources import parse_spec, read_split
 
     if dataset is not None:
         return Material(dataset.name, split.value, dataset.split(split.value, progress), dataset)
     name, _ = parse_spec(source)
-    return Material(name, split.value, read_split(source, split.value, shape[:2], shape[2], progress), None)
+    material = Material(name, split.value, read_split(source, split.value, shape[:2], shape[2], progress), None)
+    if split is not EvaluationSplit.TEST:
+        _check_no_test(material)
+    return material
+
+
+def _check_no_test(material: Material) -> None:
+    """Class folders do not say which split they are of: a test set among them must not be looked at uncounted."""
+    from fer_core.data.dataset import Dataset
+
+    shas = material.split.table["pixel_sha"]
+    for folder in Workspace.default().list_datasets():
+        with contextlib.suppress(DatasetError):  # a damaged one is told where it is chosen
+            dataset = Dataset.open(folder)
+            if found := int(shas.isin(dataset.table("test")["pixel_sha"]).sum()):
+                raise FerError(
+                    f"{material.name}: {found:,} of its {len(shas):,} pictures are test images of {dataset.name}. Give "
+                    "--split test, a look that is counted."
+                )
 
 
 def _classify(predictor: Predictor, split: Split, tta: Tta | None, progress: Progress) -> NDArray[np.float32]:
@@ -526,10 +550,14 @@ def keep(space: Workspace, folder: Path | None, name: str, material: Material, t
     if folder.is_relative_to(space.evaluations):  # a run that was renamed meanwhile must not appear again
         folder.mkdir(parents=True, exist_ok=True)
     file = predictions_file(folder, material.split_name, origin_of(table).tta)
-    unnamed = file.with_name(f".{file.name}.new")
-    write_table(unnamed, table)
-    reveals = count_look(space, name, material) if is_test else None
-    unnamed.replace(file)
+    unnamed = file.with_name(f".{file.name}.{os.getpid()}.new")  # another process may be keeping the same
+    try:
+        write_table(unnamed, table)
+        reveals = count_look(space, name, material) if is_test else None
+        unnamed.replace(file)
+    except BaseException:
+        unnamed.unlink(missing_ok=True)
+        raise
     return reveals
 
 

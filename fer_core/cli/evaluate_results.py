@@ -53,7 +53,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class _Scored:
-    """What came of it; ``material`` is of all images, ``table`` of those with a result."""
+    """What came of it; ``material`` is of all images, ``table`` of those with a result.
+
+    ``kept`` is the folder among the evaluations; empty where the images are of a raw source.
+    """
 
     name: str
     results: Results
@@ -63,6 +66,7 @@ class _Scored:
     table: pd.DataFrame
     finding: str
     warning: str
+    kept: str
 
 
 def run(
@@ -130,18 +134,23 @@ def _score(asked: Asked, space: Workspace) -> _Scored:
     training = Dataset.open(space.dataset(asked.trained_on)) if asked.trained_on else None
     name, arguments = _job(asked, space)
     with progress_bar() as bar, work(space.jobs, KIND, name, arguments, listener=bar) as worker:
-        shape = (training.info.height, training.info.width, training.info.channels) if training else _SHAPE
-        material = read_material(asked.source, split, dataset, shape, worker)
-        matches = match(results.files, material.split.table["path"].tolist())
-        _tell(file, results, material, matches)
-        if not results.named:
-            raise _unnamed(space, file, results, material, matches, looks=asked.labels is not None)
-        worker("Looking for photographs seen in training", 0, 0)
-        found = _keep(space, asked, results, material, matches, training)
-        if found.warning:
-            note(found.warning)
-        told = f"{split.value}: {with_interval(found.report.accuracy, found.report.ci95)}"
-        worker.say(" ".join(filter(None, (f"{found.name} on {material.name}, {told}.", found.finding, found.warning))))
+        try:
+            shape = (training.info.height, training.info.width, training.info.channels) if training else _SHAPE
+            material = read_material(asked.source, split, dataset, shape, worker)
+            matches = match(results.files, material.split.table["path"].tolist())
+            _tell(file, results, material, matches)
+            if not results.named:
+                raise _unnamed(space, file, results, material, matches, looks=asked.labels is not None)
+            worker("Looking for photographs seen in training", 0, 0)
+            found = _keep(space, asked, results, material, matches, training)
+            if found.warning:
+                note(found.warning)
+            told = f"{split.value}: {with_interval(found.report.accuracy, found.report.ci95)}"
+            words = (f"{found.name} on {material.name}, {told}.", found.finding, found.warning)
+            worker.say(" ".join(filter(None, words)), kept=found.kept)
+        finally:
+            if file.absolute().parent == worker.job.folder.absolute():  # an upload: nobody else knows of it
+                file.unlink(missing_ok=True)
     return found
 
 
@@ -242,4 +251,5 @@ def _keep(
         folder = evaluation_folder(space.evaluations, file, material.dataset.info.fingerprint)
     keep(space, folder, file.stem, material, table)
     warning = misfit(table["predicted"].to_numpy(), split.labels)
-    return _Scored(file.stem, results, material, matches, report, table, never_seen(report), warning)
+    kept = folder.name if folder else ""
+    return _Scored(file.stem, results, material, matches, report, table, never_seen(report), warning, kept)

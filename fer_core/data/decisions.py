@@ -14,7 +14,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -56,6 +56,19 @@ class Action(StrEnum):
     RELABEL = "relabel"
     MERGE = "merge"
     """Of the pictures of one photograph that are to be merged, the first of each split stays."""
+
+
+_REACHES: Final = {Action.DROP_TRAIN: ("train",), Action.DROP_EVALUATION: ("validation", "test")}
+"""The splits that an action is about, where it is not about all."""
+
+
+def idle_actions(splits: Collection[str]) -> list[Action]:
+    """Actions that change nothing about a picture that is in these splits only, ``LEFT_OUT`` among them."""
+    from fer_core.data.info import LEFT_OUT
+
+    if LEFT_OUT in splits:  # what becomes of it depends on what is decided
+        return []
+    return [action for action, where in _REACHES.items() if not {*splits} & {*where}]
 
 
 class Decision(BaseModel):
@@ -395,6 +408,17 @@ def pictures_named(dataset: Dataset, words: Sequence[str]) -> list[Picture]:
             )
         found.append(next(iter(fitting)))
     return found
+
+
+def idle_pictures(dataset: Dataset, pictures: Sequence[Picture], action: Action) -> list[Picture]:
+    """Those of some pictures about which an action changes nothing: they, and all with their pixels, are elsewhere."""
+    from fer_core.data.info import LEFT_OUT, SPLITS
+
+    splits: dict[str, set[str]] = {}
+    for split in (*SPLITS, LEFT_OUT):
+        for sha in dataset.table(split)["pixel_sha"]:
+            splits.setdefault(sha, set()).add(split)
+    return [picture for picture in pictures if action in idle_actions(splits.get(picture.pixel_sha, (LEFT_OUT,)))]
 
 
 def pictures_found(dataset: Dataset, reason: str) -> list[Picture]:

@@ -18,13 +18,14 @@ from pydantic import BaseModel, Field, StrictInt, ValidationError
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
-from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, read_predictions, write_table
+from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, probabilities_of, read_predictions, write_table
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, list_jobs, write_atomically
 from fer_core.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from fer_core.data.dataset import Dataset
 
@@ -217,6 +218,17 @@ class LabelCheck:
             if "fold" not in table.columns:
                 raise ValueError("it lacks fold")
         return table
+
+    @cached_property
+    def quality(self) -> NDArray[np.float64]:
+        """Of the labels in ``out_of_fold``, as ``issues`` has it of the doubtful ones: float64 ``[N]``, 0 to 1.
+
+        Raises:
+            FerError: As ``out_of_fold``.
+        """
+        table = self.out_of_fold
+        probabilities = probabilities_of(table).astype(np.float64)
+        return probabilities[np.arange(len(table)), table["label"]] / probabilities.sum(axis=1)
 
     @cached_property
     def learnt(self) -> bool:

@@ -15,6 +15,7 @@ from fer_core.evaluation import metrics
 from fer_core.evaluation.bootstrap import BootstrapIntervals, bootstrap_intervals
 from fer_core.evaluation.calibration import apply_temperature
 from fer_core.evaluation.confidence import reliability_bins
+from fer_core.evaluation.curves import class_curves
 from fer_core.evaluation.metrics import Floats, Interval, Ints
 from fer_core.evaluation.predictions import origin_of, probabilities_of, seen_of
 
@@ -23,20 +24,27 @@ if TYPE_CHECKING:
 
 
 class ClassReport(BaseModel):
-    """Scores of one class."""
+    """Scores of one class; the last two are those of its curve (``curves``), None where it has none."""
 
     precision: float
     recall: float
     f1: float
     support: int
+    average_precision: float | None = None  # a card of before it was noted
+    roc_auc: float | None = None
 
 
 class Averages(BaseModel):
-    """Scores of the seven classes in one figure each; a class that does not occur counts as in ``metrics``."""
+    """Scores of the seven classes in one figure each; a class that does not occur counts as in ``metrics``.
+
+    The last two are of the classes that have them; None where none has.
+    """
 
     precision: float
     recall: float
     f1: float
+    average_precision: float | None
+    roc_auc: float | None
 
 
 class LeakFree(BaseModel):
@@ -89,9 +97,12 @@ class EvaluationReport(BaseModel):
         return self.model_dump(mode="json") | {key: part.model_dump(mode="json") for key, part in derived.items()}
 
     def _averages(self, weights: NDArray[np.number[Any]]) -> Averages:
-        scores = [(each.precision, each.recall, each.f1) for each in self.per_class.values()]
-        precision, recall, f1 = np.average(scores, axis=0, weights=weights)
-        return Averages(precision=precision, recall=recall, f1=f1)
+        def mean(name: str) -> float | None:
+            values = np.array([getattr(each, name) for each in self.per_class.values()], float)  # None becomes NaN
+            known = ~np.isnan(values)
+            return float(np.average(values[known], weights=weights[known])) if known.any() else None
+
+        return Averages.model_validate({name: mean(name) for name in Averages.model_fields})
 
 
 def evaluate_predictions(
@@ -125,6 +136,7 @@ def evaluate_predictions(
     matrix = metrics.confusion_matrix(labels, predicted)
     scores = metrics.class_scores(matrix)
     rows = zip(scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+    curves = class_curves(probabilities, labels)
     return EvaluationReport(
         n=n,
         accuracy=metrics.accuracy(labels, predicted),
@@ -134,7 +146,14 @@ def evaluate_predictions(
         loss_uncalibrated=metrics.cross_entropy(apply_temperature(probabilities, 1 / temperature), labels),
         ece=reliability_bins(probabilities, labels).ece,
         per_class={
-            emotion: ClassReport(precision=float(p), recall=float(r), f1=float(f), support=int(s))
+            emotion: ClassReport(
+                precision=float(p),
+                recall=float(r),
+                f1=float(f),
+                support=int(s),
+                average_precision=curve.average_precision if (curve := curves[emotion]) else None,
+                roc_auc=curve.roc_auc if curve else None,
+            )
             for emotion, (p, r, f, s) in zip(EMOTIONS, rows, strict=True)
         },
         confusion_matrix=matrix.tolist(),

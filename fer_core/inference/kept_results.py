@@ -41,8 +41,13 @@ def list_results(workspace: Workspace) -> list[KeptResults]:
 
 def results_of(file: Path, workspace: Workspace) -> KeptResults:
     """What is kept of a CSV, if anything, whatever it was called before."""
-    path = _beginning(evaluation_folder(workspace.evaluations, file, ""))
-    return next((kept for kept in list_results(workspace) if kept.path == path), KeptResults(path, None, file.stem))
+    folder = evaluation_folder(workspace.evaluations, file, "")
+    return results_in(folder, workspace) or KeptResults(_beginning(folder), None, file.stem)
+
+
+def results_in(folder: Path, workspace: Workspace) -> KeptResults | None:
+    """What is kept in a folder of the evaluations, and in those beside it of the same CSV."""
+    return next((kept for kept in list_results(workspace) if kept.path == _beginning(folder)), None)
 
 
 def delete_results(kept: KeptResults) -> None:

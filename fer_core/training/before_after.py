@@ -6,6 +6,7 @@ Loads no training framework: the two runs are ordinary ones, in processes of the
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from fer_core.emotions import EMOTIONS
 from fer_core.errors import ConfigError, DatasetError, FerError, JobError, LeakError, Stopped
 from fer_core.evaluation.compare import pair
 from fer_core.evaluation.label_check import (
+    MEASURE_KIND,
     NOT_LEARNT,
     BeforeAfter,
     Issue,
@@ -35,6 +37,7 @@ from fer_core.evaluation.predictions import predictions_file, read_predictions
 from fer_core.jobs import supervisor
 from fer_core.jobs.progress import Pace
 from fer_core.jobs.state import JobState, summary
+from fer_core.jobs.store import Job, list_jobs
 from fer_core.jobs.worker import Worker
 from fer_core.training import runs
 from fer_core.training.config import DESCRIPTIVE, TRACKING, RunConfig
@@ -154,7 +157,7 @@ def measure(
             worker.say(phase, seconds_left=pace.seconds_left(learnt))
             worker("Training before and after", learnt, sum(sizes))
 
-        run = _trained(space, plan, configs[place], dataset, f"{check.name[:40]}-{word}", report)
+        run = _trained(space, plan, configs[place], dataset, f"{check.name[:40]}-{word}", report, worker.job)
         sides.append((run, dataset))
     worker("Comparing", 0, 0)
     found = _compared(sides[0], sides[1], decisions, automatic=automatic)
@@ -198,10 +201,12 @@ def _trained(
     dataset: Dataset,
     stem: str,
     report: Callable[[float, str], None],
+    measuring: Job,
 ) -> Run:
     """A finished run of these settings: one that is there, or that goes on, or a new one.
 
-    ``report`` is told of the share of it that is done, 0 to 1, and of its phase; it may raise ``Stopped``.
+    ``report`` is told of the share of it that is done, 0 to 1, and of its phase; it may raise ``Stopped``. That stops
+    the run, too, unless it is somebody else's.
     """
     same = [run for run in runs.list_runs(space) if _is_same(run, config)]
     if finished := next((run for run in same if _is_finished(run)), None):
@@ -220,7 +225,7 @@ def _trained(
             run = Run(job)
             report(run.progress.share, f"{job.name}: {run.status.phase}")
     except Stopped:
-        if ours:
+        if ours or _left_over(space, job, stem, measuring):
             supervisor.stop(job)
         raise
     run = Run(job)
@@ -228,6 +233,12 @@ def _trained(
         said = summary(run.state, run.status.message, job.log_tail()) or "it was ended before its last epoch."
         raise JobError(f"{job.name}: {said}")
     return run
+
+
+def _left_over(space: Workspace, run: Job, stem: str, measuring: Job) -> bool:
+    """Whether a run was begun by a measurement that was killed: it bears the name, and no other one waits for it."""
+    waiting = any(job != measuring and job.kind == MEASURE_KIND and job.state().alive for job in list_jobs(space.jobs))
+    return re.fullmatch(rf"{re.escape(stem)}-\d+", run.name) is not None and not waiting
 
 
 def _is_same(run: Run, config: RunConfig) -> bool:

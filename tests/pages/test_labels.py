@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -16,13 +17,14 @@ from fer_core.evaluation.label_check import (
     INFO_FILE,
     ISSUES_FILE,
     KIND,
+    MEASURE_KIND,
     BeforeAfter,
     Side,
     read_label_check,
     write_before_after,
     write_label_check,
 )
-from fer_core.jobs.store import Job, JobStatus
+from fer_core.jobs.store import Job, JobStatus, list_jobs
 from fer_core.training.label_plan import plan_check, write_plan
 from tests.unit.label_checks import write_finished_check
 
@@ -68,6 +70,31 @@ def test_decisions_leave_the_queue_and_are_taken_back_one_by_one(dataset, check)
     assert Pending(dataset.folder).read() == []
     assert f"Labelled **{first}**" in text_of(app)
     assert app.button(key="label-z").disabled
+
+
+def test_all_that_is_left_is_decided_at_once_and_taken_back_as_one(dataset, check):
+    app, shas = open_page("labels", issue="All"), check.issues["pixel_sha"]
+    press(app, "k")
+    button(app, "Drop all 3").click().run()
+    assert not app.exception
+    made = Pending(dataset.folder).read()
+    assert [one.pixel_sha for one in made] == shas.tolist()
+    assert [one.action for one in made] == [Action.KEEP, *[Action.DROP_TRAIN] * 3]
+    assert made[-1].reason == "label check labels-1: all: ambiguous"
+    assert "**4 of 4** · 0 relabelled" in text_of(app)
+    press(app, "z")
+    assert Pending(dataset.folder).read() == made[:1]
+    assert check.issues["path"].iloc[1] in text_of(app)  # the first of them is in question again
+    app = open_page("labels", issue="Ambiguous")
+    assert not [one for one in app.button if " all " in one.label]  # one image needs no decision about all
+
+
+def test_the_quality_of_all_labels_is_told_with_that_of_the_doubtful_ones(dataset, check):
+    of_row = dict(zip(check.out_of_fold["row"], check.quality, strict=True))
+    assert [of_row[row] for row in check.issues["row"]] == pytest.approx(check.issues["quality"])
+    told = text_of(open_page("labels"))
+    assert "At the median, the networks give the labels that are likely wrong 20 % and the others 85 %." in told
+    assert f"Filled: likely wrong, 2 · train, out of fold · n {len(check.out_of_fold):,}" in told
 
 
 def test_what_is_skipped_comes_back_and_is_forgotten_by_the_next_visit(dataset, check):
@@ -170,6 +197,25 @@ def test_a_check_of_an_earlier_version_is_not_shown(workspace, drawn, dataset, c
     app = open_page("labels")
     assert "labels-1 checked an earlier version of faces" in text_of(app)
     assert "label-k" not in [button.key for button in app.button]
+
+
+def test_a_check_is_deleted_and_what_was_decided_stays(workspace, dataset, check):
+    write_finished_check(workspace, dataset, "labels-2")
+    app = open_page("labels", check="labels-2")
+    press(app, "k")
+    app.button(key="label_delete").click().run()
+    assert not app.exception
+    assert not app.toast
+    assert [job.name for job in list_jobs(workspace.jobs)] == ["labels-1"]
+    assert len(Pending(dataset.folder).read()) == 1
+    assert "**1 of 2**" in text_of(app)  # the other check is shown
+    measuring = Job.create(workspace.jobs, MEASURE_KIND, "m", ["labels", "measure", "labels-1"])
+    measuring.write_status(JobStatus(state="running"))
+    lock = measuring.take_lock()
+    app.run()
+    popover = next(block for block in app.get("popover") if block.proto.popover.label == "Delete this check")
+    assert popover.proto.popover.disabled
+    os.close(lock)
 
 
 def test_a_check_is_started_with_the_settings_shown_and_resumed(workspace, dataset, monkeypatch):

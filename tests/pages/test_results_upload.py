@@ -52,13 +52,13 @@ def test_predictions_are_scored_in_the_confirmed_order_and_chosen_like_a_model(w
     job = list_jobs(workspace.jobs)[0]
     assert supervisor.wait(job, 60)
     assert job.state() is JobState.DONE, job.log_tail()
+    assert not list(job.folder.glob("*.csv"))  # also where the visitor does not come back
     app.run()
     assert not app.exception
     text = text_of(app)
     assert app.selectbox(key="model").value == "theirs"
     assert f"validation · n {n:,} · Clean" in text
     assert f"on images never seen in training ({n:,} of {n:,})" in text
-    assert not list(job.folder.glob("*.csv"))
     command = "evaluate theirs.csv faces --split validation --labels alphabetical --trained-on faces"
     assert command in app.code[0].value
     assert "holds no predictions on test" in text_of(open_page("evaluate", model="theirs", split="test"))

@@ -217,6 +217,16 @@ def test_what_cannot_be_added_is_one_line(archive, tmp_path, workspace, capfd, w
     assert not (workspace.datasets / "new").exists()
 
 
+def test_a_decision_that_changes_nothing_about_an_image_is_told(base, capfd):
+    train, test = (base.table(split)["path"].iloc[0] for split in ("train", "test"))
+    told = {}
+    for action in ("drop-train", "drop-evaluation", "drop"):
+        code, _, err = run(capfd, "data", "decide", "base", train, test, "--action", action)
+        assert code == 0
+        told[action] = "changes nothing about 1 of them: they are in no split that it is about." in err
+    assert told == {"drop-train": True, "drop-evaluation": True, "drop": False}
+
+
 def test_decisions_are_made_listed_taken_back_and_replayed(archive, workspace, capfd, tmp_path):
     base = prepare([str(archive)], workspace.datasets / "base")
     first, second = base.table("train")["path"].head(2)

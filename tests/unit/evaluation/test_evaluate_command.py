@@ -1,17 +1,23 @@
 """``evaluate`` as a user at a terminal sees it, on drawn faces."""
 
+import contextlib
 import json
+import os
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from fer_core.cli import evaluate as command
 from fer_core.data.dataset import Dataset
 from fer_core.data.demo import draw_demo
 from fer_core.data.prepare import PrepareConfig, prepare
 from fer_core.emotions import EMOTIONS
-from fer_core.evaluation.predictions import origin_of, predictions_file, read_predictions
+from fer_core.evaluation.predictions import origin_of, predictions_file, predictions_table, read_predictions
 from fer_core.evaluation.report import report_of
+from fer_core.evaluation.reveals import reveals
 from fer_core.inference.served import CHOSEN_ON, ModelCard, find_model
 from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
@@ -99,6 +105,23 @@ def test_a_raw_archive_is_read_as_test_and_writes_nothing_into_the_run(capfd, ru
     assert "Approximate" in note  # the dataset lies outside the workspace, so only fingerprints are known
 
 
+def test_class_folders_are_no_validation_where_they_hold_test_images(capfd, workspace, run, prepared, tmp_path):
+    shutil.copytree(prepared.folder, workspace.datasets / "faces")
+    for split in ("validation", "test"):
+        images, labels = prepared.split(split).images, prepared.split(split).labels
+        for row in (0, 1):
+            file = tmp_path / split / EMOTIONS[labels[row]] / f"{row}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(file), images[row])
+    report, err = _evaluate(capfd, "bright", tmp_path / "validation", "--split", "validation")
+    assert report["n"] == 2
+    assert "looked at" not in err
+    code, out, err = call(capfd, "evaluate", "bright", tmp_path / "test", "--split", "validation")
+    assert (code, out) == (2, "")
+    assert "test: 2 of its 2 pictures are test images of faces. Give --split test, a look that is counted." in err
+    assert reveals(workspace, prepared.split("test").table["pixel_sha"].head(2)) == 0
+
+
 def test_a_raw_archive_is_exact_where_the_training_dataset_is_in_the_workspace(
     capfd, workspace, run, prepared, archives
 ):
@@ -154,6 +177,32 @@ def test_predictions_on_another_dataset_are_kept_apart_from_the_run(
     )
     assert report_of(table).document() == report  # everything can be read back from the predictions
     assert origin_of(table).dataset == "other"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_two_processes_keep_the_same_predictions_and_leave_nothing_else(
+    workspace, prepared, tmp_path, monkeypatch, fails
+):
+    split = prepared.split("test")
+    answers = np.eye(7, dtype=np.float32)[split.labels]
+    table = predictions_table(paths=split.table["path"].tolist(), labels=split.labels, probabilities=answers)
+    arguments = (workspace, tmp_path, "bright", command.Material("faces", "test", split, prepared), table)
+    count = command.count_look
+
+    def meanwhile(*looked):
+        monkeypatch.setattr(command, "count_look", count)
+        with monkeypatch.context() as other:
+            other.setattr(os, "getpid", lambda: 1)
+            assert command.keep(*arguments) == 1
+        if fails:
+            raise OSError("disk full")
+        return count(*looked)
+
+    monkeypatch.setattr(command, "count_look", meanwhile)
+    with pytest.raises(OSError, match="disk full") if fails else contextlib.nullcontext():
+        assert command.keep(*arguments) == 2
+    assert [file.name for file in tmp_path.glob("*.parquet")] == ["predictions-test.parquet"]
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("tta", ["flip", "ten-crop"])
@@ -276,7 +325,7 @@ def test_without_validation_images_test_is_named_before_anything_is_done(capfd, 
     code, _, err = call(capfd, "evaluate", "bright", "album")
     assert (code, err.strip()) == (2, "album has no validation images. Give --split test, a look that is counted.")
     assert list_jobs(workspace.jobs) == []
-    for command in (["data", "balance", "album", "--out", "more"], ["train", "album"]):
-        code, _, err = call(capfd, *command)
+    for words in (["data", "balance", "album", "--out", "more"], ["train", "album"]):
+        code, _, err = call(capfd, *words)
         assert code == 2
         assert "album has no images to train on: it is for scoring models. Choose another dataset." in err

@@ -6,7 +6,12 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import classification_report, precision_recall_fscore_support
+from sklearn.metrics import (
+    average_precision_score,
+    classification_report,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, ModelError
@@ -110,10 +115,24 @@ def test_averages_equal_those_of_scikit_learn_also_where_a_class_is_missing(pred
         expected = precision_recall_fscore_support(
             labels[rows], probabilities[rows].argmax(1), labels=range(7), average=average, zero_division=0
         )
-        assert list(found[average].values()) == pytest.approx(expected[:3])
+        assert list(found[average].values())[:3] == pytest.approx(expected[:3])
     for number in missing:
         assert found["per_class"][EMOTIONS[number]]["recall"] == 0
         assert found["intervals"]["recall"][EMOTIONS[number]] == [0, 1]  # nothing is known of it
+
+
+@pytest.mark.parametrize("missing", [[], [1], [0, 1, 2, 3, 4, 5]], ids=str)
+def test_the_document_has_the_areas_under_the_curves_of_classes_that_have_one(predictions, missing):
+    probabilities, labels = predictions
+    rows = ~np.isin(labels, missing)
+    found = evaluate_predictions(probabilities[rows], labels[rows], None, "").document()
+    there = [number for number in range(7) if number not in missing and len(missing) < 6]
+    for name, score in (("average_precision", average_precision_score), ("roc_auc", roc_auc_score)):
+        expected = {EMOTIONS[at]: score(labels[rows] == at, probabilities[rows, at]) for at in there}
+        told = {emotion: scores[name] for emotion, scores in found["per_class"].items()}
+        assert {emotion: value for emotion, value in told.items() if value is not None} == pytest.approx(expected)
+        for average in ("macro", "weighted"):  # every class that occurs does so equally often
+            assert found[average][name] == (pytest.approx(np.mean([*expected.values()])) if expected else None)
 
 
 def test_a_report_of_an_older_card_has_the_new_figures(predictions):

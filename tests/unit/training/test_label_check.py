@@ -1,6 +1,7 @@
 """``labels`` as typed at a terminal: folds that learn apart, interruptions, and before against after."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -297,6 +298,38 @@ def test_what_is_missing_for_before_and_after_is_made(workspace, checked, capfd,
     assert len(workspace.list_datasets()) == 2
     assert sorted(folder.name for folder in workspace.runs.iterdir()) == ["labels-1-after-1", "labels-1-before-1"]
     assert len(trained) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "stops"),
+    [("labels-1-before-1", 0, True), ("labels-1-before-1", 1, False), ("mine", 0, False)],
+    ids=["left over", "of another measurement", "a visitor's"],
+)
+def test_who_is_stopped_stops_a_run_that_a_killed_measurement_left(
+    workspace, checked, capfd, monkeypatch, name, others, stops
+):
+    dataset, _ = checked
+    (picture,) = pictures_named(dataset, dataset.table("train")["path"].head(1).tolist())
+    Pending(dataset.folder).add([picture.decision("drop-train")])
+    run = Job(write_finished_run(workspace, name, dataset, changes=("phases.0.epochs=2",)))
+    measured = [Job.create(workspace.jobs, "before-after", f"other-{n}", ["labels", "measure"]) for n in range(others)]
+    locks = [job.take_lock() for job in (run, *measured)]  # they are at work
+    for job in (run, *measured):
+        job.write_status(JobStatus(state="running"))
+    stopped = []
+
+    def wait(job, seconds):
+        Job(workspace.jobs / "labels-1-measure-1").ask_to_stop(StopWish.KEEP_ALL)
+        return False
+
+    monkeypatch.setattr(before_after.supervisor, "wait", wait)
+    monkeypatch.setattr(before_after.supervisor, "stop", lambda job: stopped.append(job.name))
+    code, _, err = call(capfd, "labels", "measure", "labels-1")
+    for lock in locks:
+        os.close(lock)
+    assert code != 0
+    assert "Go on with" in err
+    assert stopped == [name] * stops
 
 
 def test_more_than_decisions_is_not_measured(workspace, checked, tmp_path, capfd):
