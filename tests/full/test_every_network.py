@@ -9,6 +9,7 @@ from tests.unit.models import test_export
     ("preset", "changes"),
     [
         ("teacher", {}),
+        ("teacher", {"architecture": "vgg"}),
         ("teacher", {"architecture": "resnet18", "attention": 16}),
         ("resnet50v2", {"side": 64}),
         ("resnet50", {"side": 64, "pixels": "imagenet-caffe"}),

@@ -64,7 +64,7 @@ def test_compact_has_the_size_that_the_card_states():
     [
         ("compact", (12, 48, 1), None, r"16x16 pixels and more; the dataset's are 12x48"),
         ("bundled", (12, 48, 1), None, r"The wide network reads pictures of 16x16 pixels and more"),
-        ("teacher", (48, 15, 1), None, r"The VGG network reads pictures of 16x16 pixels and more"),
+        ("teacher", (48, 15, 1), None, r"The wide network reads pictures of 16x16 pixels and more"),
         ("resnet50", (28, 28, 3), None, r"ResNet50 reads pictures of 32x32 pixels and more; the dataset's are 28x28"),
         ("resnet50v2", (48, 48, 1), 16, r"32x32 pixels and more; side is 16. Use --set side=32"),
     ],
@@ -196,9 +196,9 @@ def test_attention_is_only_for_networks_of_residual_blocks():
     for architecture, blocks in (("wide", 5), ("resnet18", 8)):
         model = build((16, 16, 1), architecture=architecture, attention=16)
         assert sum(isinstance(layer, ChannelAttention) for layer in model.layers) == blocks
-    for preset in ("teacher", "resnet50", "resnet50v2", "efficientnetv2b0"):
+    for preset, *changes in (["teacher", "architecture=vgg"], ["resnet50"], ["resnet50v2"], ["efficientnetv2b0"]):
         with pytest.raises(ConfigError, match="attention 0: only the blocks of compact, wide, resnet18 take it"):
-            apply_overrides(load_preset(preset), ["attention=16"])
+            apply_overrides(load_preset(preset), [*changes, "attention=16"])
 
 
 @pytest.mark.parametrize(
