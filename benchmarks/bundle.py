@@ -121,7 +121,10 @@ def _scored(card: ModelCard, file: Path, dataset: Dataset) -> ModelCard:
     reports = {split.value: score(str(file), source, split)[2] for split, source in sources.items()}
     # A run that was trained elsewhere was looked at there, which this workspace does not know of.
     looks = max(card.test_reveals + 1, reveals(Workspace.default(), dataset.table("test")["pixel_sha"]))
-    return card.model_copy(update={"metrics": reports, "test_reveals": looks})
+    # What was put aside because the model has learnt from it is in these scores again.
+    leaked = {split: n for split, report in reports.items() if (n := report.n - report.leak_free.n)}
+    trained_on = card.dataset.model_copy(update={"leaked": leaked})
+    return card.model_copy(update={"metrics": reports, "test_reveals": looks, "dataset": trained_on})
 
 
 def set_aside(dataset: Dataset) -> int:

@@ -18,6 +18,7 @@ from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.evaluation.report import evaluate_predictions
 from fer_core.inference import served
+from fer_core.inference.card_text import leak_words
 from fer_core.inference.faces import load_detector
 from fer_core.inference.images import Picture, read_picture, sample_photograph
 from fer_core.inference.predictor import Predictor
@@ -142,6 +143,17 @@ def test_what_is_shipped_is_scored_again_and_described(workspace, faces, tmp_pat
         file.write("The best there is.")
     (row,) = (check for check in examine(workspace).checks if check.check == "Bundled model box")
     assert row.found.endswith("README.md is not as it was shipped")
+
+
+def test_scores_of_images_that_it_has_learnt_from_are_said_to_be_leaky(workspace, faces, tmp_path, monkeypatch, quick):
+    def score(file, source, split):
+        seen = np.arange(7) < (2 if split == "test" else 0)
+        return None, None, evaluate_predictions(np.eye(7), np.arange(7), seen, "")
+
+    monkeypatch.setattr("benchmarks.bundle.score", score)
+    folder = bundle(write_scored_run(workspace, faces), "box", tmp_path)
+    card = ModelCard.model_validate_json((folder / "model_card.json").read_bytes())
+    assert [leak_words(card, split) for split in card.metrics] == ["Clean", "Leaky · 2 of 7"]
 
 
 def test_what_is_shipped_is_stored_in_eight_bits(workspace, faces, tmp_path, quick):
