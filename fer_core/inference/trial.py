@@ -107,7 +107,8 @@ def look_into(file: Path) -> int:
             f"{file}: it defines an operation of its own, {model.functions[0].name[:60]}, which is not run. Export it "
             "with standard operations only."
         )
-    weights = 0
+    weights, of = 0, onnx.TensorProto
+    kinds = (of.FLOAT, of.FLOAT16, of.BFLOAT16, of.DOUBLE, of.INT8, of.UINT8)  # the last two where it is quantized
     for part in _parts(model):
         if isinstance(part, onnx.TensorProto):
             if uses_external_data(part):
@@ -115,7 +116,7 @@ def look_into(file: Path) -> int:
                     f"{file}: weights of it lie in another file, which is not read. Save the model as one file "
                     "(external_data=False in PyTorch)."
                 )
-            weights += math.prod(part.dims) if part.data_type == onnx.TensorProto.FLOAT else 0
+            weights += math.prod(part.dims) if part.data_type in kinds else 0
         elif part.domain not in _STANDARD:
             raise ModelError(
                 f"{file}: it needs the custom operation {_shown(part)}, which is not run. Export it with standard "
