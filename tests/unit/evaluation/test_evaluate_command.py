@@ -120,6 +120,12 @@ def test_class_folders_are_no_validation_where_they_hold_test_images(capfd, work
     assert (code, out) == (2, "")
     assert "test: 2 of its 2 pictures are test images of faces. Give --split test, a look that is counted." in err
     assert reveals(workspace, prepared.split("test").table["pixel_sha"].head(2)) == 0
+    both = tmp_path / "both"  # a source that says which of its pictures are validation may have copies across splits
+    shutil.copytree(tmp_path / "validation", both / "validation")
+    shutil.copytree(tmp_path / "test", both / "test")
+    copy = next(path for path in (both / "test").rglob("*.png"))
+    shutil.copy(copy, next((both / "validation").glob("*")) / "copy.png")
+    assert _evaluate(capfd, "bright", both, "--split", "validation")[0]["n"] == 3
 
 
 def test_a_raw_archive_is_exact_where_the_training_dataset_is_in_the_workspace(
