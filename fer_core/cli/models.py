@@ -112,8 +112,9 @@ def import_(
     """Turns a Keras or ONNX file made elsewhere into a model for evaluate and predict, or takes in a file of ours."""
     from fer_core.data.dataset import Dataset
     from fer_core.evaluation.orders import parse_order
+    from fer_core.inference.adopt import suggest_name
     from fer_core.inference.conventions import SCALES, Stated
-    from fer_core.models.importing import check_new_name, default_name, import_model
+    from fer_core.models.importing import check_new_name, import_model
 
     space = Workspace.default()
     is_onnx = file.suffix.lower() == ".onnx"
@@ -128,7 +129,7 @@ def import_(
     if order is None and dataset is None:
         raise ConfigError("--labels detect needs labelled pictures: name a dataset with --dataset.")
     training = Dataset.open(space.dataset(trained_on)) if trained_on else None
-    name = name or default_name(file)
+    name = name or suggest_name(file.name)
     check_new_name(name, space)  # before anything slow
     with progress_bar() as bar:
         samples = _samples(dataset, space, bar) if dataset else None
