@@ -231,10 +231,14 @@ def test_a_check_is_deleted_and_what_was_decided_stays(workspace, dataset, check
     measuring = Job.create(workspace.jobs, MEASURE_KIND, "m", ["labels", "measure", "labels-1"])
     measuring.write_status(JobStatus(state="running"))
     lock = measuring.take_lock()
-    app.run()
+    app.button(key="label_delete").click().run()  # on a page of before it was begun
+    assert "m is at work and cannot be deleted now" in text_of(app)
     popover = next(block for block in app.get("popover") if block.proto.popover.label == "Delete this check")
     assert popover.proto.popover.disabled
     os.close(lock)
+    measuring.write_status(JobStatus(state="stopped"))
+    app.button(key="label_delete").click().run()
+    assert list_jobs(workspace.jobs) == []  # or the next check of that name would be offered to go on measuring
 
 
 def test_a_check_is_started_with_the_settings_shown_and_resumed(workspace, dataset, monkeypatch):
