@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError, ModelError
 from fer_core.inference import trial
-from fer_core.inference.conventions import SCALES, Stated, find_convention, other_classes, possible_scales
+from fer_core.inference.conventions import SCALES, SHRINKS, Stated, find_convention, other_classes, possible_scales
 from fer_core.inference.predictor import BATCH, Predictor
 from fer_core.inference.served import ParameterCounts, ServedModel
 from fer_core.machine import limit_memory
@@ -38,8 +38,6 @@ _BOUNDED: Final = ("HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus", "Sof
 _PASSED: Final = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze")  # they leave numbers as they are
 
 _KERNELS: Final = ("Conv", "Gemm", "MatMul")
-_SHRINKS: Final = 0.1
-"""A factor below this (1/255, 1/127.5) brings bytes to scale; standardising values up to 1 multiplies them."""
 
 Step = tuple[str, Sequence[NDArray[Any]], dict[str, Any]]
 """An operation on what came before: its name, what else it reads, and its attributes."""
@@ -370,9 +368,9 @@ def _rescales(file: Path, model: onnx.ModelProto, face: Interface) -> bool:
         if not largest:
             continue
         if node.op_type == "Div":
-            return largest > 1 / _SHRINKS
+            return largest > 1 / SHRINKS
         if node.op_type == "Mul":
-            return largest < _SHRINKS
+            return largest < SHRINKS
         if node.op_type in ("Add", "Sub") and largest > 1:  # the mean of bytes
             return True
     return False

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from fer_core.errors import FerError, ModelError
 from fer_core.inference import adopt as adopting
 from fer_core.inference import trial
 from fer_core.inference.adopt import adopt, suggest_name
+from fer_core.inference.conventions import Samples, Stated
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.served import IMPORTED, default_model, find_model, list_models
 from tests.unit.served_models import CENTRES, write_brightness_model
@@ -356,6 +358,10 @@ def test_a_file_that_is_too_large_is_refused_before_anything_else(workspace, mon
 
 def test_a_model_that_takes_too_long_is_stopped(workspace, content, monkeypatch):
     monkeypatch.setattr(limits, "MODEL_SECONDS", 0.01)
+    monkeypatch.setattr(adopting, "DETECTION_SECONDS", 0.01)
+    samples = Samples(SimpleNamespace(images=np.zeros((2, 8, 8, 1), np.uint8), labels=np.zeros(2, int)), "two pictures")
+    with pytest.raises(ModelError, match=r"still busy with labelled pictures.* State --labels and --scale"):
+        adopt(content, "bad", workspace, source="a.onnx", stated=Stated(order=None, scale=None), samples=samples)
     with pytest.raises(ModelError, match="still busy with its first pictures"):
         adopt(content, "slow", workspace, source="a.onnx")
     assert not list(workspace.models.iterdir())
