@@ -364,6 +364,8 @@ def _rescales(file: Path, model: onnx.ModelProto, face: Interface) -> bool:
             return False
         touched.update(node.output)
         numbers = [_numbers(file, constants[name]) for name in node.input if name in constants]
+        if node.op_type == "BatchNormalization" and len(numbers) == 4:  # scale, offset, mean and variance
+            return bool(np.max(numbers[2], initial=0) > 1)
         largest = max((float(np.abs(array).max(initial=0)) for array in numbers if array.dtype.kind == "f"), default=0)
         if not largest:
             continue

@@ -104,6 +104,8 @@ def rescales(model: keras.Model) -> bool:
             return float(np.max(step.scale)) < SHRINKS
         if isinstance(step, layers.Normalization):
             return step.mean is not None and float(np.max(ops.convert_to_numpy(step.mean))) > 1
+        if isinstance(step, layers.BatchNormalization):
+            return float(np.max(ops.convert_to_numpy(step.moving_mean))) > 1
         if isinstance(step, layers.Layer):
             if any(len(weight.shape) > 1 for weight in step.weights):  # a kernel, whatever it is called
                 return False

@@ -92,6 +92,18 @@ def test_a_scale_at_which_it_gives_no_numbers_is_not_its_own(tmp_path):
     assert "with pixel values 0-1" in outcome.notes[0]
 
 
+@pytest.mark.parametrize(("mean", "scale"), [(127.0, "0-255"), (0.5, "0-1")])
+def test_a_first_batch_normalization_tells_the_pixel_values(tmp_path, mean, scale):
+    file = Foreign().write(tmp_path / "theirs.onnx")
+    model = onnx.load(file)
+    learnt = {"scale": 1, "offset": 0, "mean": mean, "variance": mean**2}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.float32([n]), name) for name, n in learnt.items())
+    model.graph.node.insert(0, helper.make_node("BatchNormalization", ["input", *learnt], ["brought"]))
+    model.graph.node[1].input[0] = "brought"
+    onnx.save(model, file)
+    assert f"taken to be {scale}," in adapt(file, Stated(order=OWN_ORDER, scale=None)).notes[0]
+
+
 def test_numbers_of_any_kind_are_read_and_counted(tmp_path):
     made = Foreign(before=("Div", 255.0))
     file, seen = made.write(tmp_path / "theirs.onnx"), pictures(48, 1)
