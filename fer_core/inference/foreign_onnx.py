@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import FerError, ModelError
+from fer_core.errors import ModelError
 from fer_core.inference import trial
 from fer_core.inference.conventions import SCALES, SHRINKS, Stated, find_convention, other_classes, possible_scales
 from fer_core.inference.predictor import BATCH, Predictor
 from fer_core.inference.served import ParameterCounts, ServedModel
-from fer_core.machine import limit_memory
 from fer_core.preprocessing import Pixels, to_native
 
 _FER2013_SIDE: Final = 48  # what networks are handed that read any size
@@ -378,16 +377,6 @@ def _rescales(file: Path, model: onnx.ModelProto, face: Interface) -> bool:
     return False
 
 
-def main(file: Path, stated: str) -> int:
-    """The process's work; returns its exit code."""
-    limit_memory(trial.MEMORY_LIMIT)
-    try:
-        outcome = adapt(file, Stated.model_validate_json(stated))
-    except FerError as error:
-        outcome = trial.Outcome(error=str(error))
-    print(outcome.model_dump_json())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
+    told = Stated.model_validate_json(sys.argv[2])
+    trial.tell(lambda file: adapt(file, told), Path(sys.argv[1]))

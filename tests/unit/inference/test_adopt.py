@@ -350,6 +350,16 @@ def test_a_file_that_is_cut_short_is_refused(workspace, content, share):
         adopt(content[: int(share * len(content))], "bad", workspace, source="a.onnx")
 
 
+@pytest.mark.parametrize("stated", [None, Stated(order=tuple(sorted(EMOTIONS)), scale=None)])
+def test_a_file_of_which_a_name_is_no_text_is_told_to_be_damaged(workspace, content, stated):
+    node = next(node for node in onnx.load_from_string(content).graph.node if node.attribute)
+    for name in (node.output[0].encode(), node.attribute[0].name.encode()):  # read here, and by ONNX Runtime alone
+        assert name in content
+        damaged = content.replace(name, b"\xff" * len(name), 1)
+        with pytest.raises(ModelError, match=r"^a\.onnx: .*damaged"):
+            adopt(damaged, "bad", workspace, source="a.onnx", stated=stated)
+
+
 def test_a_file_that_is_too_large_is_refused_before_anything_else(workspace, monkeypatch):
     monkeypatch.setattr(adopting, "MAX_BYTES", 2**20)
     with pytest.raises(ModelError, match="2 MiB; models of up to 1 MiB are taken"):
