@@ -450,8 +450,8 @@ def _check_no_test(source: str, material: Material) -> None:
             found = int(shas.isin(dataset.table("test")["pixel_sha"]).sum())
             if found and "" in open_source(source).splits():
                 raise FerError(
-                    f"{material.name}: {found:,} of its {len(shas):,} pictures are test images of {dataset.name}. Give "
-                    "--split test, a look that is counted."
+                    f"{material.name}: {found:,} of its {len(shas):,} pictures are test images of {dataset.name}. Only "
+                    "`evaluate --split test` looks at such, which is counted."
                 )
 
 

@@ -182,22 +182,19 @@ def _adopt(
 
 def _samples(dataset: str, space: Workspace, progress: Progress) -> Samples:
     """Pictures of the validation split of a dataset, or of a raw source that has one."""
-    from fer_core.data.sources import open_source, parse_spec, read_split
+    from fer_core.cli.evaluate import EvaluationSplit, read_material
+    from fer_core.data.sources import open_source
     from fer_core.inference.conventions import choose_samples
     from fer_core.models.importing import SOURCE_SHAPE
 
-    if opened := dataset_or_none(dataset, space):
-        return choose_samples(opened.split("validation", progress), opened.name)
-    splits = open_source(dataset).splits()
-    if not {"validation", ""} & set(splits):
+    opened = dataset_or_none(dataset, space)
+    if opened is None and not {"validation", ""} & (splits := open_source(dataset).splits()):
         raise DatasetError(
             f"{dataset}: it has no validation images, only {', '.join(sorted(splits))}; test stays sealed. "
             "Prepare a dataset of it first: python -m fer_core data prepare."
         )
-    height, width, channels = SOURCE_SHAPE
-    return choose_samples(
-        read_split(dataset, "validation", (height, width), channels, progress), parse_spec(dataset)[0]
-    )
+    material = read_material(dataset, EvaluationSplit.VALIDATION, opened, SOURCE_SHAPE, progress)
+    return choose_samples(material.split, material.name)
 
 
 @app.command()
