@@ -339,8 +339,11 @@ def _gives_logits(file: Path, model: onnx.ModelProto, face: Interface, predictor
         if face.batch is None or error.__cause__ is None:  # it ran, but gave something else than seven numbers
             raise
         raise ModelError(told) from error
-    if (answer >= 0).all() and np.allclose(answer.sum(axis=1), 1, atol=1e-3):
+    sums = answer.sum(axis=1)
+    if (answer >= 0).all() and np.allclose(sums, 1, atol=1e-3):
         return False
+    if (answer >= 0).all() and np.allclose(sums, sums[0], rtol=1e-3):  # percent, say
+        raise ModelError(f"{file}: its outputs always add up to {sums[0]:.3g}, not one. Export it with a softmax.")
     makers = {name: node for node in model.graph.node for name in node.output}
     last = makers.get(face.output)
     while last is not None and last.op_type in _PASSED and last.input:

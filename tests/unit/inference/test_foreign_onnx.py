@@ -203,6 +203,12 @@ def reshaped_by_another_size(model):
     model.graph.node[-1].output[0] = "logits"
 
 
+def in_percent(model):
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(100), "hundred"))
+    model.graph.node[-1].output[0] = "share"
+    model.graph.node.append(helper.make_node("Mul", ["share", "hundred"], ["logits"]))
+
+
 def never_a_number(model):
     weights = model.graph.initializer[1]
     weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * np.nan, weights.name))
@@ -227,6 +233,7 @@ def never_a_number(model):
         (changed(built_in_batch), "reads 1 picture at a time, and that number is built in"),
         (changed(reshaped_by_another_size), "reads 1 picture at a time, and that number is built in"),
         (changed(never_a_number), "not all numbers"),
+        (changed(in_percent, last="Softmax"), "its outputs always add up to 100, not one"),
         (changed(of_version(99)), "written in a newer version of ONNX than ONNX Runtime"),
         (changed(of_version(17, form=99)), "written in a newer version of ONNX than ONNX Runtime"),
         (changed(of_version(6)), "opset 6 of ONNX. Export it with opset 13 or newer"),
