@@ -23,6 +23,11 @@ export default function ({ data }) {
 _writer = st.components.v2.component("address", html="<span></span>", js=_JS)
 
 
+def begin_address() -> None:
+    """Forgets what was not written because a page stopped early: it is of no concern to the next one."""
+    st.session_state.pop(_SHOWN, None)
+
+
 def stand_in_address(*keys: str) -> None:
     """Has the address name what pickers stand at, where a link does not say it."""
     shown = st.session_state.setdefault(_SHOWN, {})

@@ -61,10 +61,11 @@ st.title(page.title, anchor=False)
 st.caption(CAPTIONS[page.title])
 
 # What pages are made of takes a while to load for the first visitor: the head stands before.
-from dashboard.address import write_address  # noqa: E402
+from dashboard.address import begin_address, write_address  # noqa: E402
 from dashboard.components import sidebar_status  # noqa: E402
 
 with st.sidebar:
     sidebar_status()
+begin_address()
 page.run()
 write_address("address-page")

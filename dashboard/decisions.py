@@ -122,7 +122,8 @@ def pending_panel(dataset: Dataset) -> None:
                 icon=":material/play_arrow:",
                 key="decided_start",
             )
-            st.button("Undo last", icon=":material/undo:", key="decided_undo", on_click=_undo, args=(dataset,))
+            last = decisions[-1]
+            st.button("Undo last", icon=":material/undo:", key="decided_undo", on_click=_undo, args=(dataset, last))
             st.download_button(
                 "Download CSV",
                 lambda: decisions_csv(decisions),
@@ -132,7 +133,6 @@ def pending_panel(dataset: Dataset) -> None:
             )
         if holder:
             page_link("data", f"{plain(holder)} was made with them", dataset=holder)
-        last = decisions[-1]
         st.caption(plain(f"Last: {in_words(last)} · {last.path}{f' · {last.reason}' if last.reason else ''}"))
     if start:
         with errors_shown():
@@ -141,6 +141,6 @@ def pending_panel(dataset: Dataset) -> None:
             launch_dataset_job("prepare", name, arguments, "decided_name")
 
 
-def _undo(dataset: Dataset) -> None:
+def _undo(dataset: Dataset, last: Decision) -> None:
     with errors_kept(_REFUSED):
-        Pending(dataset.folder).undo()
+        Pending(dataset.folder).undo(last.date)  # not one that another visitor made since

@@ -8,10 +8,9 @@ import streamlit as st
 
 from dashboard.components import errors_kept, let_go, plain, show_kept_error
 from dashboard.label_gain import job_measuring
-from fer_core.evaluation.label_check import LabelCheck
-from fer_core.jobs import supervisor
-from fer_core.jobs.store import Job
+from fer_core.evaluation.label_check import LabelCheck, delete_label_check
 from fer_core.training.run_folder import disk_use
+from fer_core.workspace import Workspace
 
 _REFUSED: Final = "label_delete_refused"
 
@@ -33,5 +32,5 @@ def delete_check(check: LabelCheck) -> None:
 
 def _delete(check: LabelCheck) -> None:
     with errors_kept(_REFUSED):
-        supervisor.delete(Job(check.folder))
+        delete_label_check(Workspace.default(), check.name)
         let_go("check")

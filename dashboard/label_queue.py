@@ -197,7 +197,7 @@ def _decide_about_all(queue: Queue, action: Action) -> None:
         date, issues = now(), queue.check.issues["issue"]
         left = queue.left(queue.decided)
         made = [queue.picture(at).decision(action, "", f"{queue.reason} all: {issues.iloc[at]}", date) for at in left]
-        Pending(queue.dataset.folder).add(made)
+        Pending(queue.dataset.folder).add(made, over=False)  # another visitor may decide meanwhile
         st.session_state[_MADE] = [*st.session_state.get(_MADE, ()), date]
         _forget()
 
@@ -290,7 +290,7 @@ def _undo(queue: Queue) -> None:
         st.session_state[_SKIPPED] = skipped[:-1]
         st.session_state[_AGAIN] = skipped[-1][1]
     elif last is not None:
-        undone = Pending(queue.dataset.folder).undo()
+        undone = Pending(queue.dataset.folder).undo(last.date)
         st.session_state[_AGAIN] = undone[0].pixel_sha if undone else None  # another visitor was faster
 
 

@@ -431,22 +431,27 @@ def read_material(
     name, _ = parse_spec(source)
     material = Material(name, split.value, read_split(source, split.value, shape[:2], shape[2], progress), None)
     if split is not EvaluationSplit.TEST:
-        _check_no_test(material)
+        _check_no_test(source, material)
     return material
 
 
-def _check_no_test(material: Material) -> None:
-    """Class folders do not say which split they are of: a test set among them must not be looked at uncounted."""
+def _check_no_test(source: str, material: Material) -> None:
+    """Class folders do not say which split they are of: a test set among them must not be looked at uncounted.
+
+    A source that has splits does, and copies across its own are no reason to refuse it: FER2013 has many.
+    """
     from fer_core.data.dataset import Dataset
+    from fer_core.data.sources import open_source
 
     shas = material.split.table["pixel_sha"]
     for folder in Workspace.default().list_datasets():
         with contextlib.suppress(DatasetError):  # a damaged one is told where it is chosen
             dataset = Dataset.open(folder)
-            if found := int(shas.isin(dataset.table("test")["pixel_sha"]).sum()):
+            found = int(shas.isin(dataset.table("test")["pixel_sha"]).sum())
+            if found and "" in open_source(source).splits():
                 raise FerError(
-                    f"{material.name}: {found:,} of its {len(shas):,} pictures are test images of {dataset.name}. Give "
-                    "--split test, a look that is counted."
+                    f"{material.name}: {found:,} of its {len(shas):,} pictures are test images of {dataset.name}. Only "
+                    "`evaluate --split test` looks at such, which is counted."
                 )
 
 

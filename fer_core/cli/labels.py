@@ -24,11 +24,11 @@ from fer_core.evaluation.label_check import (
     NOT_LEARNT,
     BeforeAfter,
     LabelCheck,
+    delete_label_check,
     find_label_check,
     read_label_check,
 )
 from fer_core.evaluation.metrics import share_words
-from fer_core.jobs import supervisor
 from fer_core.jobs.store import Job
 from fer_core.jobs.worker import Worker, work
 from fer_core.training import backend
@@ -149,7 +149,7 @@ def delete(
         if not sys.stdin.isatty():
             raise FerError("Deleting a check asks first, and nobody can answer here. Add --yes to delete it unasked.")
         typer.confirm(f"Delete {name}, {size / 2**20:,.1f} MB, for good?", abort=True, err=True)
-    supervisor.delete(job)
+    delete_label_check(Workspace.default(), name)
     if as_json:
         print_json({"name": name, "freed_bytes": size})
     else:

@@ -112,8 +112,9 @@ def import_(
     """Turns a Keras or ONNX file made elsewhere into a model for evaluate and predict, or takes in a file of ours."""
     from fer_core.data.dataset import Dataset
     from fer_core.evaluation.orders import parse_order
+    from fer_core.inference.adopt import suggest_name
     from fer_core.inference.conventions import SCALES, Stated
-    from fer_core.models.importing import check_new_name, default_name, import_model
+    from fer_core.models.importing import check_new_name, import_model
 
     space = Workspace.default()
     is_onnx = file.suffix.lower() == ".onnx"
@@ -128,7 +129,7 @@ def import_(
     if order is None and dataset is None:
         raise ConfigError("--labels detect needs labelled pictures: name a dataset with --dataset.")
     training = Dataset.open(space.dataset(trained_on)) if trained_on else None
-    name = name or default_name(file)
+    name = name or suggest_name(file.name)
     check_new_name(name, space)  # before anything slow
     with progress_bar() as bar:
         samples = _samples(dataset, space, bar) if dataset else None
@@ -181,22 +182,19 @@ def _adopt(
 
 def _samples(dataset: str, space: Workspace, progress: Progress) -> Samples:
     """Pictures of the validation split of a dataset, or of a raw source that has one."""
-    from fer_core.data.sources import open_source, parse_spec, read_split
+    from fer_core.cli.evaluate import EvaluationSplit, read_material
+    from fer_core.data.sources import open_source
     from fer_core.inference.conventions import choose_samples
     from fer_core.models.importing import SOURCE_SHAPE
 
-    if opened := dataset_or_none(dataset, space):
-        return choose_samples(opened.split("validation", progress), opened.name)
-    splits = open_source(dataset).splits()
-    if not {"validation", ""} & set(splits):
+    opened = dataset_or_none(dataset, space)
+    if opened is None and not {"validation", ""} & (splits := open_source(dataset).splits()):
         raise DatasetError(
             f"{dataset}: it has no validation images, only {', '.join(sorted(splits))}; test stays sealed. "
             "Prepare a dataset of it first: python -m fer_core data prepare."
         )
-    height, width, channels = SOURCE_SHAPE
-    return choose_samples(
-        read_split(dataset, "validation", (height, width), channels, progress), parse_spec(dataset)[0]
-    )
+    material = read_material(dataset, EvaluationSplit.VALIDATION, opened, SOURCE_SHAPE, progress)
+    return choose_samples(material.split, material.name)
 
 
 @app.command()

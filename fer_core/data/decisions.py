@@ -185,8 +185,12 @@ class Pending:
         """
         return read_decisions(self.file) if self.file.exists() else []
 
-    def add(self, decisions: Sequence[Decision]) -> None:
+    def add(self, decisions: Sequence[Decision], *, over: bool = True) -> None:
         """Adds decisions. A later one about the same picture holds.
+
+        Args:
+            decisions: Which.
+            over: Whether also about pictures that somebody decided about already.
 
         Raises:
             FerError: The folder cannot be written, the disk is full, or there would be more than can be read again;
@@ -194,6 +198,9 @@ class Pending:
         """
         with self._alone():
             made = self.read()
+            if not over:
+                held = {decision.pixel_sha for decision in made}
+                decisions = [decision for decision in decisions if decision.pixel_sha not in held]
             header, _, lines = decisions_csv(decisions).partition("\n")
             text = self.file.read_bytes().decode("utf-8-sig") if made else f"{header}\n"
             # After a quote that was never closed, the new lines would be part of the last decision's reason.
@@ -215,15 +222,18 @@ class Pending:
                 self._write_text(copy, text)
             return copy
 
-    def undo(self) -> list[Decision]:
+    def undo(self, date: str | None = None) -> list[Decision]:
         """Takes back the last decision, with those that were made together with it, and returns them.
+
+        Args:
+            date: Of the decision that is meant: where another was made since, nothing is taken back.
 
         Raises:
             FerError: The folder cannot be written.
         """
         with self._alone():
             made = self.read()
-            if not made:
+            if not made or date not in (None, made[-1].date):
                 return []
             last = made[-1].date
             left = [decision for decision in made if decision.date != last]

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, StrictInt, ValidationError
 from fer_core.emotions import EMOTIONS
 from fer_core.errors import FerError
 from fer_core.evaluation.predictions import PROBABILITY_COLUMNS, probabilities_of, read_predictions, write_table
+from fer_core.jobs import supervisor
 from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, list_jobs, write_atomically
 from fer_core.workspace import Workspace
@@ -303,6 +304,18 @@ def find_label_check(space: Workspace, name: str) -> Job:
         known = ", ".join(sorted(jobs)) or "none yet"
         raise FerError(f"No label check named {name!r}. There are {known}. `labels check DATASET` makes one.")
     return jobs[name]
+
+
+def delete_label_check(space: Workspace, name: str) -> None:
+    """Deletes a label check with the jobs that measured it: the next check of that name is another.
+
+    Raises:
+        FerError: There is none of that name, or a worker is at it or measures it.
+    """
+    check = find_label_check(space, name)
+    measured = [job for job in list_jobs(space.jobs) if job.kind == MEASURE_KIND]
+    for job in (*(job for job in measured if job.spec().arguments[2:3] == [name]), check):
+        supervisor.delete(job)
 
 
 def write_label_check(folder: Path, info: LabelCheckInfo, issues: pd.DataFrame, out_of_fold: pd.DataFrame) -> None:

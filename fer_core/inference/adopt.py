@@ -47,8 +47,9 @@ MAX_BYTES: Final = limits.MODEL_MB * 2**20
 
 MAX_CARD_BYTES: Final = 2**20
 
-DETECTION_SECONDS: Final = 600
-"""For a model that is asked about labelled pictures in each of six scales."""
+DETECTION_SECONDS: Final = 1800
+"""For a model that is asked about 700 labelled pictures in each of six scales: for ResNet50V2, by what
+``limits.MODEL_SECONDS`` says, 25 minutes on two busy cores."""
 
 _ADAPTING: Final = "fer_core.inference.foreign_onnx"  # by name: the server has no need of ``onnx``
 
@@ -182,7 +183,9 @@ def _try_out(file: Path, source: str, stated: Stated | None, samples: Samples | 
                 check=False,
             )
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{source}: it was still busy with its first pictures after {seconds} s.") from None
+        asked = "its first pictures" if samples is None else "labelled pictures"
+        hint = "" if samples is None else " State --labels and --scale and leave out --dataset if you know them."
+        raise ModelError(f"{source}: it was still busy with {asked} after {seconds} s.{hint}") from None
     try:
         outcome = trial.Outcome.model_validate_json(done.stdout)
     except ValidationError:  # the process is gone

@@ -56,6 +56,8 @@ SCALES: Final = {
 }
 """What models are trained to expect of pixel values, by name."""
 
+SHRINKS: Final = 0.1
+"""A factor below this (1/255, 1/127.5) brings bytes to scale; standardising values up to 1 multiplies them."""
 
 MAX_SAMPLES: Final = 700
 """Labelled pictures to look at: enough to tell 60 % from 31 % beyond doubt, few enough for a large network."""

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from fer_core.emotions import EMOTIONS
-from fer_core.errors import FerError, ModelError
+from fer_core.errors import ModelError
 from fer_core.inference import trial
-from fer_core.inference.conventions import SCALES, Stated, find_convention, other_classes, possible_scales
+from fer_core.inference.conventions import SCALES, SHRINKS, Stated, find_convention, other_classes, possible_scales
 from fer_core.inference.predictor import BATCH, Predictor
 from fer_core.inference.served import ParameterCounts, ServedModel
-from fer_core.machine import limit_memory
 from fer_core.preprocessing import Pixels, to_native
 
 _FER2013_SIDE: Final = 48  # what networks are handed that read any size
@@ -38,8 +37,6 @@ _BOUNDED: Final = ("HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus", "Sof
 _PASSED: Final = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze")  # they leave numbers as they are
 
 _KERNELS: Final = ("Conv", "Gemm", "MatMul")
-_SHRINKS: Final = 0.1
-"""A factor below this (1/255, 1/127.5) brings bytes to scale; standardising values up to 1 multiplies them."""
 
 Step = tuple[str, Sequence[NDArray[Any]], dict[str, Any]]
 """An operation on what came before: its name, what else it reads, and its attributes."""
@@ -92,7 +89,12 @@ def _bring_to_contract(file: Path, stated: Stated) -> list[str]:
         return Predictor.load(ServedModel(file, None, name=str(file)))
 
     def answers(images: Pixels, scale: str) -> NDArray[np.float32]:
-        return opened(scale).classify(images)
+        try:
+            return opened(scale).classify(images)
+        except ModelError as error:
+            if error.__cause__ is not None:  # it did not run
+                raise
+            return np.full((len(images), len(EMOTIONS)), np.nan, np.float32)  # roots of values below zero, say
 
     bytes_read = face.kind == TensorProto.UINT8
     scales = ["0-255"] if bytes_read else possible_scales(face.channels)
@@ -163,8 +165,13 @@ def _interface(file: Path, model: onnx.ModelProto) -> Interface:
         )
     if outputs[0].type.tensor_type.HasField("shape"):
         _, *answer = _sizes(outputs[0]) or [None]
-        if len(answer) != 1 or answer[0] not in (None, len(EMOTIONS)):
-            raise other_classes(file, [size or "any" for size in answer])
+        if len(answer) != 1:
+            raise ModelError(
+                f"{file}: the model gives {_shown(outputs[0])}; expected [N, {len(EMOTIONS)}]. Export it with one row "
+                "for each picture."
+            )
+        if answer[0] not in (None, len(EMOTIONS)):
+            raise other_classes(file, answer)
     channels = sizes[places[0]]
     assert channels is not None  # it is one or three
     batch, height, width = sizes[0], rest[0], rest[1]
@@ -212,8 +219,15 @@ def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     """Numbers that a graph holds, by name."""
     found = {entry.name: entry for entry in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            found[node.output[0]] = node.attribute[0].t
+        if node.op_type != "Constant" or not node.output or not node.attribute:
+            continue
+        name, given = node.output[0], node.attribute[0]
+        if given.name == "value":
+            found[name] = given.t
+        elif given.name in ("value_float", "value_floats"):
+            found[name] = numpy_helper.from_array(np.array(given.floats or given.f, np.float32))
+        elif given.name in ("value_int", "value_ints"):
+            found[name] = numpy_helper.from_array(np.array(given.ints or given.i, np.int64))
     return found
 
 
@@ -325,8 +339,11 @@ def _gives_logits(file: Path, model: onnx.ModelProto, face: Interface, predictor
         if face.batch is None or error.__cause__ is None:  # it ran, but gave something else than seven numbers
             raise
         raise ModelError(told) from error
-    if (answer >= 0).all() and np.allclose(answer.sum(axis=1), 1, atol=1e-3):
+    sums = answer.sum(axis=1)
+    if (answer >= 0).all() and np.allclose(sums, 1, atol=1e-3):
         return False
+    if (answer >= 0).all() and np.allclose(sums, sums[0], rtol=1e-3):  # percent, say
+        raise ModelError(f"{file}: its outputs always add up to {sums[0]:.3g}, not one. Export it with a softmax.")
     makers = {name: node for node in model.graph.node for name in node.output}
     last = makers.get(face.output)
     while last is not None and last.op_type in _PASSED and last.input:
@@ -349,28 +366,20 @@ def _rescales(file: Path, model: onnx.ModelProto, face: Interface) -> bool:
             return False
         touched.update(node.output)
         numbers = [_numbers(file, constants[name]) for name in node.input if name in constants]
+        if node.op_type == "BatchNormalization" and len(numbers) == 4:  # scale, offset, mean and variance
+            return bool(np.max(numbers[2], initial=0) > 1)
         largest = max((float(np.abs(array).max(initial=0)) for array in numbers if array.dtype.kind == "f"), default=0)
         if not largest:
             continue
         if node.op_type == "Div":
-            return largest > 1 / _SHRINKS
+            return largest > 1 / SHRINKS
         if node.op_type == "Mul":
-            return largest < _SHRINKS
+            return largest < SHRINKS
         if node.op_type in ("Add", "Sub") and largest > 1:  # the mean of bytes
             return True
     return False
 
 
-def main(file: Path, stated: str) -> int:
-    """The process's work; returns its exit code."""
-    limit_memory(trial.MEMORY_LIMIT)
-    try:
-        outcome = adapt(file, Stated.model_validate_json(stated))
-    except FerError as error:
-        outcome = trial.Outcome(error=str(error))
-    print(outcome.model_dump_json())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
+    told = Stated.model_validate_json(sys.argv[2])
+    trial.tell(lambda file: adapt(file, told), Path(sys.argv[1]))

@@ -9,9 +9,10 @@ bounded, and so is time by who waits; what a classifier of pictures has no need 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -107,7 +108,8 @@ def look_into(file: Path) -> int:
             f"{file}: it defines an operation of its own, {model.functions[0].name[:60]}, which is not run. Export it "
             "with standard operations only."
         )
-    weights = 0
+    weights, of = 0, onnx.TensorProto
+    kinds = (of.FLOAT, of.FLOAT16, of.BFLOAT16, of.DOUBLE, of.INT8, of.UINT8)  # the last two where it is quantized
     for part in _parts(model):
         if isinstance(part, onnx.TensorProto):
             if uses_external_data(part):
@@ -115,7 +117,7 @@ def look_into(file: Path) -> int:
                     f"{file}: weights of it lie in another file, which is not read. Save the model as one file "
                     "(external_data=False in PyTorch)."
                 )
-            weights += math.prod(part.dims) if part.data_type == onnx.TensorProto.FLOAT else 0
+            weights += math.prod(part.dims) if part.data_type in kinds else 0
         elif part.domain not in _STANDARD:
             raise ModelError(
                 f"{file}: it needs the custom operation {_shown(part)}, which is not run. Export it with standard "
@@ -198,16 +200,18 @@ def _try_out(file: Path, predictor: Predictor) -> None:
         )
 
 
-def main(file: Path) -> int:
-    """The process's work; returns its exit code."""
+def tell(find: Callable[[Path], Outcome], file: Path) -> None:
+    """The process's work: finds something out about a file, within the limits, and prints it."""
     limit_memory(MEMORY_LIMIT)
     try:
-        outcome = examine(file)
+        with contextlib.redirect_stdout(sys.stderr):  # ONNX Runtime prints some of its errors
+            outcome = find(file)
     except FerError as error:
         outcome = Outcome(error=str(error))
+    except TypeError:  # protobuf hands out bytes for a name that is no text
+        outcome = Outcome(error=f"{file}: damaged. Export or copy it again.")
     print(outcome.model_dump_json())
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    tell(examine, Path(sys.argv[1]))

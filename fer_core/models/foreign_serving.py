@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,14 +13,11 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from fer_core.errors import ModelError
-from fer_core.inference.conventions import Scale
+from fer_core.inference.conventions import SHRINKS, Scale
 from fer_core.models.layers import resize
 
 OwnShape = tuple[int | None, int | None, int]
 """Height, width (None: any) and channels that a foreign model reads."""
-
-_SHRINKS: Final = 0.1
-"""A factor below this (1/255, 1/127.5) brings bytes to scale; standardising values up to 1 multiplies them."""
 
 
 class ForeignServing(keras.Model):
@@ -104,18 +101,20 @@ def rescales(model: keras.Model) -> bool:
     """Whether what stands ahead of the first layer with a kernel, a layer or plain arithmetic, expects up to 255."""
     for step in _flat(model):
         if isinstance(step, layers.Rescaling):
-            return float(np.max(step.scale)) < _SHRINKS
+            return float(np.max(step.scale)) < SHRINKS
         if isinstance(step, layers.Normalization):
             return step.mean is not None and float(np.max(ops.convert_to_numpy(step.mean))) > 1
+        if isinstance(step, layers.BatchNormalization):
+            return float(np.max(ops.convert_to_numpy(step.moving_mean))) > 1
         if isinstance(step, layers.Layer):
             if any(len(weight.shape) > 1 for weight in step.weights):  # a kernel, whatever it is called
                 return False
         elif (constant := _constant(step)) is not None:
             name = type(step).__name__
             if name in ("TrueDivide", "Divide"):
-                return constant > 1 / _SHRINKS
+                return constant > 1 / SHRINKS
             if name == "Multiply":
-                return constant < _SHRINKS
+                return constant < SHRINKS
             if name in ("Add", "Subtract") and constant > 1:  # the mean of bytes
                 return True
     return False

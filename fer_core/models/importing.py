@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -101,11 +100,6 @@ def import_model(
             card = told_training(card, trained_on, folder)
         (folder / CARD_FILE).write_text(card.model_dump_json(indent=2), encoding="utf-8")
     return find_model(name, space)
-
-
-def default_name(file: Path) -> str:
-    """A name for the model of a file: the file's, without what a folder's name may not hold."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._")[:64] or "imported"
 
 
 def check_new_name(name: str, space: Workspace) -> None:

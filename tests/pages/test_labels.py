@@ -139,10 +139,29 @@ def test_each_of_two_visitors_answers_what_is_shown_and_takes_back_what_is_their
         (Action.DROP_TRAIN, shas[0]),
     ]
     assert one.button(key="label-z").disabled
+    one.run()
+    one.button(key="decided_undo").click()  # it says what is taken back: what other decided
     press(other, "z")
     one.run()
+    assert [decision.action for decision in Pending(dataset.folder).read()] == [Action.KEEP]
     press(one, "z")
     assert Pending(dataset.folder).read() == []
+
+
+def test_a_decision_about_all_passes_over_what_another_visitor_decides_meanwhile(dataset, check, monkeypatch):
+    app, shas = open_page("labels", issue="All"), check.issues["pixel_sha"]
+    other = Picture("faces", check.issues["path"].iloc[1], shas[1]).decision(Action.RELABEL, "sad")
+    add = Pending.add
+
+    def after_another(pending, decisions, **how):
+        add(pending, [other])
+        add(pending, decisions, **how)
+
+    monkeypatch.setattr(Pending, "add", after_another)
+    button(app, "Drop all 4").click().run()
+    assert not app.exception
+    made = {decision.pixel_sha: decision.action for decision in Pending(dataset.folder).read()}
+    assert made == {sha: Action.RELABEL if sha == shas[1] else Action.DROP_TRAIN for sha in shas}
 
 
 def test_a_check_that_tells_nothing_says_so(workspace, dataset, check):
@@ -212,10 +231,14 @@ def test_a_check_is_deleted_and_what_was_decided_stays(workspace, dataset, check
     measuring = Job.create(workspace.jobs, MEASURE_KIND, "m", ["labels", "measure", "labels-1"])
     measuring.write_status(JobStatus(state="running"))
     lock = measuring.take_lock()
-    app.run()
+    app.button(key="label_delete").click().run()  # on a page of before it was begun
+    assert "m is at work and cannot be deleted now" in text_of(app)
     popover = next(block for block in app.get("popover") if block.proto.popover.label == "Delete this check")
     assert popover.proto.popover.disabled
     os.close(lock)
+    measuring.write_status(JobStatus(state="stopped"))
+    app.button(key="label_delete").click().run()
+    assert list_jobs(workspace.jobs) == []  # or the next check of that name would be offered to go on measuring
 
 
 def test_a_check_is_started_with_the_settings_shown_and_resumed(workspace, dataset, monkeypatch):

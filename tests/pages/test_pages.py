@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard.prepare_form import source_arguments
@@ -396,3 +397,15 @@ def test_a_choice_whose_page_was_left_meanwhile_is_ignored():
     assert not app.exception, app.exception
     assert "model" not in app.session_state
     assert "drawer" not in app.session_state
+
+
+def test_the_address_names_nothing_of_a_page_that_was_left_while_it_was_drawn(dataset, monkeypatch):
+    written = []
+    monkeypatch.setattr("dashboard.address._writer", lambda key, data: written.append(data))
+    monkeypatch.setattr("dashboard.components.leak_badge", lambda dataset: st.stop())
+    app = open_page("data")
+    app.switch_page("../pages/overview.py").run()
+    assert not any(written)
+    monkeypatch.setattr("dashboard.components.leak_badge", lambda dataset: None)
+    app.switch_page("../pages/data.py").run()
+    assert written[-1] == {"dataset": "faces"}

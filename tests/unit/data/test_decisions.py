@@ -137,7 +137,11 @@ def test_pending_decisions_are_kept_in_order_and_undone_together(source, place):
     assert [decision.path for decision in pending.undo()] == [picture.path for picture in others]
     (left,) = pending.read()
     assert (left.label, left.reason) == ("sad", 'mouth, "down" and = so on')
+    assert pending.undo(together) == []  # another than what is meant
+    pending.add([picture.decision(Action.KEEP) for picture in (one, others[0])], over=False)
+    assert [decision.path for decision in pending.read()] == [one.path, others[0].path]
     pending.undo()
+    pending.undo(left.date)
     assert not pending.file.exists()
 
 

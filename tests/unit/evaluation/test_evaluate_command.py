@@ -24,6 +24,7 @@ from fer_core.jobs.state import JobState
 from fer_core.jobs.store import Job, list_jobs
 from tests.unit.command_line import call
 from tests.unit.runs import write_run
+from tests.unit.served_models import write_brightness_model
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +119,18 @@ def test_class_folders_are_no_validation_where_they_hold_test_images(capfd, work
     assert "looked at" not in err
     code, out, err = call(capfd, "evaluate", "bright", tmp_path / "test", "--split", "validation")
     assert (code, out) == (2, "")
-    assert "test: 2 of its 2 pictures are test images of faces. Give --split test, a look that is counted." in err
+    told = "test: 2 of its 2 pictures are test images of faces. Only `evaluate --split test` looks at such"
+    assert told in err
+    file = write_brightness_model(tmp_path / "theirs.onnx")
+    code, _, err = call(capfd, "models", "import", file, "--labels", "detect", "--dataset", tmp_path / "test")
+    assert (code, told in err) == (2, True)
     assert reveals(workspace, prepared.split("test").table["pixel_sha"].head(2)) == 0
+    both = tmp_path / "both"  # a source that says which of its pictures are validation may have copies across splits
+    shutil.copytree(tmp_path / "validation", both / "validation")
+    shutil.copytree(tmp_path / "test", both / "test")
+    copy = next(path for path in (both / "test").rglob("*.png"))
+    shutil.copy(copy, next((both / "validation").glob("*")) / "copy.png")
+    assert _evaluate(capfd, "bright", both, "--split", "validation")[0]["n"] == 3
 
 
 def test_a_raw_archive_is_exact_where_the_training_dataset_is_in_the_workspace(

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from fer_core.errors import FerError, ModelError
 from fer_core.inference import adopt as adopting
 from fer_core.inference import trial
 from fer_core.inference.adopt import adopt, suggest_name
+from fer_core.inference.conventions import Samples, Stated
 from fer_core.inference.predictor import Predictor
 from fer_core.inference.served import IMPORTED, default_model, find_model, list_models
 from tests.unit.served_models import CENTRES, write_brightness_model
@@ -348,6 +350,16 @@ def test_a_file_that_is_cut_short_is_refused(workspace, content, share):
         adopt(content[: int(share * len(content))], "bad", workspace, source="a.onnx")
 
 
+@pytest.mark.parametrize("stated", [None, Stated(order=tuple(sorted(EMOTIONS)), scale=None)])
+def test_a_file_of_which_a_name_is_no_text_is_told_to_be_damaged(workspace, content, stated):
+    node = next(node for node in onnx.load_from_string(content).graph.node if node.attribute)
+    for name in (node.output[0].encode(), node.attribute[0].name.encode()):  # read here, and by ONNX Runtime alone
+        assert name in content
+        damaged = content.replace(name, b"\xff" * len(name), 1)
+        with pytest.raises(ModelError, match=r"^a\.onnx: .*damaged"):
+            adopt(damaged, "bad", workspace, source="a.onnx", stated=stated)
+
+
 def test_a_file_that_is_too_large_is_refused_before_anything_else(workspace, monkeypatch):
     monkeypatch.setattr(adopting, "MAX_BYTES", 2**20)
     with pytest.raises(ModelError, match="2 MiB; models of up to 1 MiB are taken"):
@@ -356,6 +368,10 @@ def test_a_file_that_is_too_large_is_refused_before_anything_else(workspace, mon
 
 def test_a_model_that_takes_too_long_is_stopped(workspace, content, monkeypatch):
     monkeypatch.setattr(limits, "MODEL_SECONDS", 0.01)
+    monkeypatch.setattr(adopting, "DETECTION_SECONDS", 0.01)
+    samples = Samples(SimpleNamespace(images=np.zeros((2, 8, 8, 1), np.uint8), labels=np.zeros(2, int)), "two pictures")
+    with pytest.raises(ModelError, match=r"still busy with labelled pictures.* State --labels and --scale"):
+        adopt(content, "bad", workspace, source="a.onnx", stated=Stated(order=None, scale=None), samples=samples)
     with pytest.raises(ModelError, match="still busy with its first pictures"):
         adopt(content, "slow", workspace, source="a.onnx")
     assert not list(workspace.models.iterdir())

@@ -83,6 +83,47 @@ def test_order_and_scale_are_found_on_pictures(tmp_path):
     assert (Predictor.load(file).classify(seen).argmax(axis=1) == labels).all()
 
 
+def test_a_scale_at_which_it_gives_no_numbers_is_not_its_own(tmp_path):
+    made = Foreign(before=("Pow", 0.5))
+    file, seen = made.write(tmp_path / "theirs.onnx"), pictures(48, 1, 400)
+    labels = made.answers(np.sqrt(seen / 255), ALPHABETICAL).argmax(axis=1)
+    np.savez(tmp_path / "samples.npz", images=seen, labels=labels)
+    outcome = adapt(file, Stated(order=ALPHABETICAL, scale=None, samples=tmp_path / "samples.npz", source="pictures"))
+    assert "with pixel values 0-1" in outcome.notes[0]
+
+
+@pytest.mark.parametrize(("mean", "scale"), [(127.0, "0-255"), (0.5, "0-1")])
+def test_a_first_batch_normalization_tells_the_pixel_values(tmp_path, mean, scale):
+    file = Foreign().write(tmp_path / "theirs.onnx")
+    model = onnx.load(file)
+    learnt = {"scale": 1, "offset": 0, "mean": mean, "variance": mean**2}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.float32([n]), name) for name, n in learnt.items())
+    model.graph.node.insert(0, helper.make_node("BatchNormalization", ["input", *learnt], ["brought"]))
+    model.graph.node[1].input[0] = "brought"
+    onnx.save(model, file)
+    assert f"taken to be {scale}," in adapt(file, Stated(order=OWN_ORDER, scale=None)).notes[0]
+
+
+def test_numbers_of_any_kind_are_read_and_counted(tmp_path):
+    made = Foreign(before=("Div", 255.0))
+    file, seen = made.write(tmp_path / "theirs.onnx"), pictures(48, 1)
+    model = onnx.load(file)
+    kernel, dense, rows, number = model.graph.initializer
+    numbers = {entry.name: onnx.numpy_helper.to_array(entry) for entry in (kernel, dense, rows, number)}
+    dense.CopyFrom(onnx.numpy_helper.from_array(numbers["dense"].astype(np.float64), "wide"))
+    model.graph.node.insert(0, helper.make_node("Cast", ["wide"], ["dense"], to=TensorProto.FLOAT))
+    # As PyTorch's newer exporter writes them.
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["rows"], value_ints=numbers["rows"].tolist()))
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["number"], value_float=255.0))
+    model.graph.initializer.remove(number)
+    model.graph.initializer.remove(rows)
+    onnx.save(model, file)
+    outcome = adapt(file, Stated(order=OWN_ORDER, scale=None))
+    assert "the model rescales them itself" in outcome.notes[0]
+    assert outcome.parameters.total == numbers["kernel"].size + numbers["dense"].size
+    np.testing.assert_allclose(Predictor.load(file).classify(seen), made.answers(seen / 255, OWN_ORDER), atol=1e-4)
+
+
 def test_a_file_that_follows_the_contract_stays_as_it_is(tmp_path):
     file = write_brightness_model(tmp_path / "ours.onnx")
     content = file.read_bytes()
@@ -122,6 +163,14 @@ def sized(*sizes, kind=TensorProto.FLOAT):
     return change
 
 
+def one_row(model):
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("logits", TensorProto.FLOAT, [7]))
+
+
+def a_constant_of_no_name(model):
+    model.graph.node.insert(0, helper.make_node("Constant", [], [], value=helper.make_tensor("v", 1, [], [1.0])))
+
+
 def without_a_declared_output(model):
     model.graph.output[0].type.tensor_type.ClearField("shape")
 
@@ -154,6 +203,12 @@ def reshaped_by_another_size(model):
     model.graph.node[-1].output[0] = "logits"
 
 
+def in_percent(model):
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(100), "hundred"))
+    model.graph.node[-1].output[0] = "share"
+    model.graph.node.append(helper.make_node("Mul", ["share", "hundred"], ["logits"]))
+
+
 def never_a_number(model):
     weights = model.graph.initializer[1]
     weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * np.nan, weights.name))
@@ -164,6 +219,8 @@ def never_a_number(model):
     [
         (Foreign(outputs=8).write, "gives 8 outputs; expected 7, one for each of angry.*made for other classes"),
         (changed(without_a_declared_output, outputs=8), r"\['N', 8\]; expected \[N, 7\].*made for other classes"),
+        (changed(one_row), r"the model gives float \[7\]; expected \[N, 7\]"),
+        (changed(a_constant_of_no_name), "damaged, cut short"),
         (changed(another_input), "the model has 2 inputs and 1 output; expected one picture and one output"),
         (changed(another_output), "1 input and 2 outputs"),
         (changed(sized(1, 3, 48, 1)), r"reads float \[1, 3, 48, 1\]; which of its axes the channels are is not clear"),
@@ -176,6 +233,7 @@ def never_a_number(model):
         (changed(built_in_batch), "reads 1 picture at a time, and that number is built in"),
         (changed(reshaped_by_another_size), "reads 1 picture at a time, and that number is built in"),
         (changed(never_a_number), "not all numbers"),
+        (changed(in_percent, last="Softmax"), "its outputs always add up to 100, not one"),
         (changed(of_version(99)), "written in a newer version of ONNX than ONNX Runtime"),
         (changed(of_version(17, form=99)), "written in a newer version of ONNX than ONNX Runtime"),
         (changed(of_version(6)), "opset 6 of ONNX. Export it with opset 13 or newer"),

@@ -47,6 +47,14 @@ def rescaling():
     return layers.Rescaling(1 / 255)
 
 
+def normalisation():
+    """As after training on values up to 255."""
+    from keras import initializers, layers
+
+    means, variances = initializers.Constant(127), initializers.Constant(4000)
+    return layers.BatchNormalization(moving_mean_initializer=means, moving_variance_initializer=variances)
+
+
 def resizing():
     from keras import layers
 
@@ -137,6 +145,7 @@ CASES = [
     ("arithmetic after a kernel", separable, ".keras", False, (48, 48, 1), "0-1"),
     ("nested and compiled", compiled_inside, ".keras", True, (48, 48, 1), "0-1"),
     ("legacy, nested and compiled", compiled_inside, ".h5", True, (48, 48, 1), "0-1"),
+    ("normalises", lambda: network(normalisation()), ".keras", False, (48, 48, 1), "0-255"),
 ]  # fmt: skip
 
 
