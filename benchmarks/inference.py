@@ -1,4 +1,5 @@
-"""Prediction with the bundled model: milliseconds per face, seconds to start, memory over a thousand uploads."""
+"""Prediction with the bundled model: milliseconds per face and explanation, seconds to start, memory over a thousand
+uploads."""
 
 from __future__ import annotations
 
@@ -107,6 +108,7 @@ def _latencies(repeats: int) -> tuple[str, list[Figure]]:
     """Name of the bundled model, and its milliseconds per face beside Keras'."""
     import numpy as np
 
+    from fer_core.inference.explain import heat_map, occlusion_map
     from fer_core.inference.predictor import Predictor
     from fer_core.inference.served import default_model
     from fer_core.training import backend
@@ -136,6 +138,11 @@ def _latencies(repeats: int) -> tuple[str, list[Figure]]:
             Figure(what, "ms", Summary.of(found["ours"]), at_most=asked),
             Figure(what, "x", Summary.of(ratios(found["ours"], found["keras"])), KERAS),
         ]
+    face = faces[0]
+    for what, explain in (("Grad-CAM", heat_map), ("occlusion", occlusion_map)):
+        call = median(lambda one, explain=explain: explain(predictor, one[0], "happy"), face[None])
+        found = interleave({"map": call}, repeats)
+        figures.append(Figure(f"{what} map of one face", "ms", Summary.of(found["map"])))
     return served.name, figures
 
 
