@@ -296,8 +296,10 @@ def _wrapped(
         constants,
         sparse_initializer=model.graph.sparse_initializer,
     )
-    # Before version 4, files list their weights as inputs, too.
-    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=max(4, model.ir_version))
+    # The oldest format that knows the operations: ONNX writes a newer one than ONNX Runtime reads, unless told. Before
+    # version 4, files list their weights as inputs, too.
+    oldest = helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=max(4, oldest))
 
 
 def _chain(start: str, steps: Sequence[Step], end: str, constants: list[onnx.TensorProto]) -> list[onnx.NodeProto]:

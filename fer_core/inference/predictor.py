@@ -75,7 +75,7 @@ class Predictor:
             if any(word in str(error) for word in _TOO_NEW):
                 raise ModelError(
                     f"{path}: written in a newer version of ONNX than ONNX Runtime {onnxruntime.__version__} reads. "
-                    "Export it with an older one (opset_version=18 in PyTorch)."
+                    f"Export it with an older one (opset_version=18 in PyTorch). {_IMPORT}"
                 ) from error
             raise ModelError(
                 f"{path}: ONNX Runtime cannot open it; the file is damaged, cut short or no ONNX model. "
